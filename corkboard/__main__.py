@@ -1,0 +1,5 @@
+"""`python -m corkboard` is the `corkboard` command."""
+
+from corkboard.cli import main
+
+main()
