@@ -215,6 +215,11 @@ class Artifact:
         return f"{self.step}/{self.manifest['name']}/{self.id}"
 
     @property
+    def cut_ms(self) -> int | None:
+        """The moment before which this has read the lake, UTC ms; None where it does not say."""
+        return self.manifest["cut_ms"]
+
+    @property
     def makes(self) -> list[Space]:
         return [Space.parse(text) for text in self.manifest["makes"]]
 
@@ -282,10 +287,11 @@ def write_artifact(
     requires: Sequence[Space] = (),
     inputs: Mapping[str, str] | None = None,
     seed: int = 0,
+    cut_ms: int | None = None,
 ) -> Artifact:
     """Write an artefact below ``root`` (the ``artifacts`` folder) and return it; one that is already whole is returned as it is.
 
-    ``inputs`` maps the name of each input to the id or hash of what was read.
+    ``inputs`` maps the name of each input to the id or hash of what was read; ``cut_ms`` is the moment before which the lake was read.
     """
     from safetensors.numpy import save_file
 
@@ -315,6 +321,7 @@ def write_artifact(
         "requires": [str(space) for space in requires],
         "code_version": __version__,
         "seed": seed,
+        "cut_ms": cut_ms,
         "inputs": dict(inputs or {}),
         "files": files,
         "created_ms": int(time.time() * 1000),
@@ -371,9 +378,12 @@ class Releases:
     def write(self, label: str, artifacts: Mapping[str, Artifact], metrics: Mapping[str, Any] | None = None) -> Release:
         """Write a release, not live yet. The same artefacts under the same label are the same release.
 
-        Raises :class:`SpaceMismatch` where an artefact requires a space that no artefact of the release makes.
+        Raises :class:`SpaceMismatch` where two artefacts make different versions of one space, or one requires a space that none makes.
         """
-        made = {space.name: space for artifact in artifacts.values() for space in artifact.makes}
+        made: dict[str, Space] = {}
+        for artifact in artifacts.values():
+            for space in artifact.makes:
+                made.setdefault(space.name, space).require(space)
         for role, artifact in artifacts.items():
             for space in artifact.requires:
                 if made.get(space.name) != space:

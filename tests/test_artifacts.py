@@ -113,6 +113,8 @@ def test_a_release_with_mixed_spaces_cannot_be_written(tmp_path):
     ranker = make(tmp_path, "r1", step="ranker", makes=(), requires=[CONTENT])
     with pytest.raises(SpaceMismatch, match=r"content@v2.*content@v1"):
         Releases(tmp_path).write("mixed", {"content": content, "ranker": ranker})
+    with pytest.raises(SpaceMismatch, match=r"content@v2.*content@v1"):
+        Releases(tmp_path).write("mixed", {"tower": make(tmp_path), "index": content})
     assert Releases(tmp_path).list() == []
 
 

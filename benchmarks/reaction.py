@@ -1,0 +1,114 @@
+"""Does a page react to the last taps, over HTTP, and does it forget again?
+
+    python benchmarks/reaction.py --json
+
+50 users with at least 20 actions; for each a topic (the catalogue's category) that had 2 to 12 % of their last ten pages and
+no action in 30 days. Then, each from the same beginning: five saves in it, five hides in it, five saves three days ago.
+The share is that of the next page of 25. `--workspace` measures any other built workspace, for instance MovieLens by genre.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from harness import Client, action, arguments, finish, server, world_workspace
+
+from corkboard import seeds
+from corkboard.workspace import Workspace
+from corkboard.workspace import open as open_workspace
+
+DAY_MS = 86_400_000
+K = 25
+TAPS = 5
+PAGES = 10
+
+
+@dataclass
+class Case:
+    """One user with one topic, and what is measured for them."""
+
+    user_id: str
+    topic: str
+    before: float
+    taps: list[str]
+    share: dict[str, float] = field(default_factory=dict)
+
+
+def main() -> None:
+    options = arguments(__doc__, users=50, workspace="", seed=1)
+    world = open_workspace(Path(options.workspace)) if options.workspace else world_workspace("reaction")
+    categories = dict(world.lake().items().select("item_id", "category").drop_nulls().iter_rows())
+    with server(world.folder) as port:
+        cases = choose(Client(port), world, categories, options.users, options.seed)
+    now = int(time.time() * 1000)
+    for scenario, kind, when in (("saves", "save", now), ("hides", "hide", now), ("saves three days ago", "save", now - 3 * DAY_MS)):
+        with server(world.folder) as port:
+            client = Client(port)
+            for case in cases:
+                client.events([action(case.user_id, item, kind, when - n * 20_000) for n, item in enumerate(case.taps)])
+                case.share[scenario] = share(client.page(case.user_id, k=K), case.topic, categories)
+    finish(summary(cases), options.json)
+
+
+def choose(client: Client, world: Workspace, categories: dict[str, str], wanted: int, seed: int) -> list[Case]:
+    """Users and topics that fit, in a seeded random order, with the items that will be tapped: unseen ones of the topic."""
+    lake = world.lake()
+    actions = lake.actions()
+    end_ms = lake.time_range()[1]
+    active = actions.group_by("user_id").len().filter(pl.col("len") >= 20)["user_id"].drop_nulls().sort().to_list()
+    recent = actions.filter(pl.col("time_ms") >= end_ms - 30 * DAY_MS)
+    recent_topics = {
+        user: {categories.get(item) for item in items} for user, items in recent.group_by("user_id").agg("item_id").iter_rows()
+    }
+    by_topic: dict[str, list[str]] = {}
+    for item, topic in sorted(categories.items()):
+        by_topic.setdefault(topic, []).append(item)
+    generator = seeds.generator(seed, "reaction")
+    cases: list[Case] = []
+    for user in generator.permutation(active):
+        shown = [item["item_id"] for _ in range(PAGES) for item in client.page(user, k=K)["items"]]
+        shares = {topic: count / len(shown) for topic, count in Counter(categories.get(item) for item in shown).items()}
+        fitting = sorted(t for t, s in shares.items() if t and 0.02 <= s <= 0.12 and t not in recent_topics.get(user, set()))
+        fitting = [topic for topic in fitting if len(set(by_topic[topic]) - set(shown)) >= 2 * TAPS]
+        if fitting:
+            topic = str(generator.choice(fitting))
+            taps = generator.choice(sorted(set(by_topic[topic]) - set(shown)), TAPS, replace=False)
+            cases.append(Case(str(user), topic, shares[topic], [str(item) for item in taps]))
+        if len(cases) == wanted:
+            return cases
+    print(f"only {len(cases)} of {wanted} users fit")
+    return cases
+
+
+def share(page: dict, topic: str, categories: dict[str, str]) -> float:
+    items = [item["item_id"] for item in page["items"]]
+    return sum(categories.get(item) == topic for item in items) / max(len(items), 1)
+
+
+def summary(cases: list[Case]) -> dict:
+    """Medians over users of shares; ratios of medians after to medians before; and the same of means, which are less grainy."""
+    before = np.array([case.before for case in cases])
+    after = {name: np.array([case.share[name] for case in cases]) for name in cases[0].share}
+    saves, hides, later = after["saves"], after["hides"], after["saves three days ago"]
+    gained = np.median(saves) - np.median(before)
+    return {
+        "users": len(cases),
+        "share_before": float(np.median(before)),
+        "share_after_saves": float(np.median(saves)),
+        "share_items": float(np.median(saves) * K),
+        "share_ratio": float(np.median(saves) / np.median(before)),
+        "share_after_hides": float(np.median(hides)),
+        "hide_ratio": float(np.median(hides) / np.median(before)),
+        "hide_ratio_of_means": float(hides.mean() / before.mean()),
+        "share_three_days_later": float(np.median(later)),
+        "way_back": float((np.median(saves) - np.median(later)) / gained) if gained > 0 else float("nan"),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The verbs, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from corkboard.cli import build, check, config, demo, doctor, evaluate, feed, ingest, release, serve, show, simulate
+
+app = typer.Typer(
+    name="corkboard",
+    help="A personalization engine: events -> features -> embeddings -> index -> candidates -> ranking -> feed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (demo.demo, ingest.ingest, check.check, build.build, evaluate.evaluate, serve.serve, feed.feed, show.show, simulate.simulate):
+    app.command()(verb)
+for verb in (config.config, doctor.doctor):
+    app.command()(verb)
+app.add_typer(release.app, name="release")

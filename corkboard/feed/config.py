@@ -1,0 +1,71 @@
+"""Settings of the feed: what is left out, how a page is spread, and what is written down about it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from corkboard.config import Section
+
+
+class SeenConfig(Section):
+    """When an item has been seen enough. Hidden items and blocked creators never return, whatever stands here."""
+
+    max_times: int = Field(4, ge=1)
+    """An item shown this often within the window, without an action, is left out."""
+    window_days: float = Field(3.0, ge=0)
+    """How long that lasts, in days since the item was last shown; 0 switches the rule off."""
+    acted_days: float = Field(30.0, ge=0)
+    """Items with a positive action are left out for this many days; 0 lets them return at once."""
+    close_ups_count: bool = False
+    """Whether a mere close-up counts as such an action."""
+    fatigue: float = Field(0.5, ge=0)
+    """What one showing costs an item, in standard deviations of the candidates' scores; repeats cost logarithmically more."""
+    fatigue_hours: float = Field(24.0, gt=0)
+    """The cost of showings fades by a factor e in this many hours."""
+
+
+class DiversityConfig(Section):
+    """How a page is spread over creators, categories and looks."""
+
+    enabled: bool = True
+    """Off fills the page strictly by score."""
+    strength: float = Field(0.35, ge=0)
+    """What a cosine of 1 with an item above costs, in standard deviations of the candidates' scores (MMR)."""
+    window: int = Field(12, ge=1)
+    """Only that many items above are compared with."""
+    max_creator_share: float = Field(0.2, gt=0, le=1)
+    """Largest share of a page by one creator, at least two items."""
+    max_category_share: float = Field(0.6, gt=0, le=1)
+    """Largest share of a page from one category, at least two items."""
+
+
+class ExplorationConfig(Section):
+    """Pages in random order, for evaluation without position bias."""
+
+    share: float = Field(0.0, ge=0, le=1)
+    """Share of pages whose items are put into random order. Only those log a propensity."""
+
+
+class FeedConfig(Section):
+    """Settings of the feed."""
+
+    max_k: int = Field(200, ge=1)
+    """Longest page."""
+    sequence_length: int = Field(100, ge=0)
+    """Newest actions that are written into the served log."""
+    chain_items: int = Field(1000, ge=1)
+    """Items that a chain of pages remembers so as not to repeat them."""
+    cursor_items: int = Field(200, ge=1)
+    """Items a cursor carries itself where the page could not be written to the served log."""
+    clock_skew_s: float = Field(300.0, ge=0)
+    """An action dated at most this far in the future still counts, in seconds: clients' clocks are not ours."""
+    trace: bool = True
+    """Write every candidate with its rank into the served log, so that `explain` can say why an item is missing; some 8 kB a page."""
+    explained_features: int = Field(8, ge=1)
+    """Features that an explanation lists."""
+    seen: SeenConfig = SeenConfig()
+    """When an item has been seen enough."""
+    diversity: DiversityConfig = DiversityConfig()
+    """How a page is spread."""
+    exploration: ExplorationConfig = ExplorationConfig()
+    """Pages in random order."""

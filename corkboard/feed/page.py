@@ -1,0 +1,112 @@
+"""What a page is asked for with, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from corkboard.artifacts import ItemList
+from corkboard.errors import InputError
+from corkboard.lake.schema import DEFAULT_TENANT, SESSION_KEY
+
+NOTES: Mapping[str, str] = {
+    "no_catalogue": "The release has no catalogue, so there is nothing to show.",
+    "no_stats": "The release has no item counters; popularity and action rates are unknown.",
+    "no_vectors": "The release has no content vectors; nothing can be found by likeness.",
+    "no_neighbours": "The release has no item-to-item neighbours.",
+    "no_content_tower": "The release cannot encode new items; they are found by age and popularity only.",
+    "no_ranker": "The release has no ranker; items are in the order of the candidate sources.",
+    "ranker_failed": "The ranker could not score this page; items are in the order of the candidate sources.",
+    "artifact_unusable": "A part of the release could not be read and is left out.",
+    "source_failed": "A candidate source failed and was left out.",
+    "store_unreachable": "The store cannot be read; the page knows nothing of this user.",
+    "not_logged": "The page could not be written to the served log.",
+    "unknown_user": "Nothing is known of this user yet.",
+    "session_only": "The visitor has no user id; only this session is known.",
+    "empty_history": "The user has done nothing yet that tells a taste.",
+    "few_candidates": "The candidate sources had too little; the page was filled up with the newest items.",
+    "other_tenant": "The release holds no items of this tenant.",
+    "seen_again": "Too little is left that was not seen; items seen before are back.",
+    "short_catalogue": "There are fewer items to show than were asked for.",
+    "cursor_unreadable": "The cursor cannot be read; this is a first page.",
+    "cursor_lost": "What was shown on earlier pages is not known any more; items may repeat.",
+}
+"""Every code a page can be annotated with, and its sentence."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing that was not as it should be: ``code`` for machines, ``text`` for people."""
+
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text} [{self.code}]"
+
+
+def note(code: str, detail: str = "") -> Note:
+    """The note ``code``, with a detail behind its sentence."""
+    return Note(code, f"{NOTES[code]} ({detail})" if detail else NOTES[code])
+
+
+@dataclass(frozen=True)
+class RecommendRequest:
+    """One request for a page. Raises :class:`InputError` without user and session, and for k below 1.
+
+    ``now_ms`` is UTC milliseconds and None means the clock. ``log`` False serves a page that leaves no trace.
+    """
+
+    surface: str = "home"
+    user_id: str | None = None
+    session_id: str | None = None
+    tenant: str = DEFAULT_TENANT
+    k: int = 25
+    cursor: str | None = None
+    filter: Mapping[str, Any] | None = None
+    explain: bool = False
+    item_id: str | None = None
+    query: str | None = None
+    now_ms: int | None = None
+    log: bool = True
+
+    def __post_init__(self) -> None:
+        if self.user_id is None and self.session_id is None:
+            raise InputError(
+                "A page is for somebody", expected="user_id or session_id", hint="For a visitor without a name send any session_id."
+            )
+        if self.k < 1:
+            raise InputError("A page needs at least one item", found=self.k, expected="k >= 1")
+
+    @property
+    def user_key(self) -> str:
+        """Whose state is read: the user's, or that of the session of somebody unknown."""
+        return self.user_id if self.user_id is not None else f"{SESSION_KEY}{self.session_id}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: items in order, notes on what was missing, and the row for the served log.
+
+    ``next_cursor`` is None at the end of what can be shown; ``explanations`` are there where they were asked for, one an item.
+    """
+
+    request_id: str
+    release: str
+    items: ItemList
+    next_cursor: str | None
+    notes: tuple[Note, ...]
+    served: dict[str, Any]
+    explanations: tuple[dict[str, Any], ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds by stage, in the order of the stages."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the served row."""
+        rows = zip(self.items.item_ids, self.items.scores.tolist(), self.items.sources, self.items.reasons, strict=True)
+        items = [{"item_id": item, "score": score, "source": list(sources), "reason": reason} for item, score, sources, reason in rows]
+        for item, explanation in zip(items, self.explanations, strict=False):
+            item["explanation"] = explanation
+        notes = [{"code": entry.code, "text": entry.text} for entry in self.notes]
+        return {"request_id": self.request_id, "release": self.release, "items": items, "next_cursor": self.next_cursor, "notes": notes}

@@ -1,0 +1,171 @@
+"""The parts of a release as the feed uses them: loaded once, aligned to one catalogue, replaced as a whole.
+
+Any part may be missing or damaged. Then the page is made without it, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import polars as pl
+
+from corkboard.artifacts import Artifact, Release
+from corkboard.embeddings.content import ContentTower
+from corkboard.errors import ArtifactError, CorkboardError
+from corkboard.feed.page import Note, note
+from corkboard.lake.schema import DEFAULT_TENANT, TABLES
+from corkboard.ranking.item_side import ItemSide, aligned_neighbours, aligned_stats, aligned_vectors
+from corkboard.ranking.pointwise import PointwiseRanker
+from corkboard.ranking.ranker import Ranker
+from corkboard.retrieval.blend import Retrieval
+from corkboard.retrieval.catalogue import Catalogue
+from corkboard.retrieval.config import SourceConfig
+from corkboard.retrieval.index import ExactIndex, FaissIndex, Index, OverlayIndex
+from corkboard.retrieval.item_stats import ItemStats
+from corkboard.retrieval.neighbours import NeighbourTable
+from corkboard.retrieval.sources import RetrievalParts
+
+ROLES = ("catalogue", "stats", "content", "index", "item_knn", "boards", "ranker")
+"""The roles of a release that the feed reads; all but the catalogue may be missing."""
+
+RANKERS: Mapping[str, Callable[[Artifact], Ranker]] = {"pointwise": PointwiseRanker.from_artifact}
+"""How the ranker of an artefact is loaded, by the ``kind`` in its config."""
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class FeedParts:
+    """What serves together. ``notes`` says what is missing; every page carries them."""
+
+    release: str
+    items: ItemSide
+    retrieval: Retrieval
+    tower: ContentTower | None = None
+    ranker: Ranker | None = None
+    ranker_kind: str = "blend"
+    artifacts: tuple[str, ...] = ()
+    tenant: str = DEFAULT_TENANT
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.items.catalogue
+
+
+def load_parts(release: Release, sources: SourceConfig) -> FeedParts:
+    """Load every part of ``release`` that can be read."""
+    notes: list[Note] = []
+    catalogue = _load(release, "catalogue", Catalogue.from_artifact, notes, "no_catalogue")
+    if catalogue is None:
+        catalogue = Catalogue(pl.DataFrame(schema={"item_id": pl.String}))
+    stats = _load(release, "stats", ItemStats.from_artifact, notes, "no_stats")
+    stats = None if stats is None else stats_in_rows(stats, catalogue)
+    tower = _load(release, "content", ContentTower.from_artifact, notes, "no_content_tower")
+    base = _load(release, "index", FaissIndex.from_artifact, notes, "no_vectors")
+    index = None if base is None else OverlayIndex(_in_rows(base, release.artifacts["index"], catalogue))
+    item_knn = _neighbours(release, "item_knn", catalogue, notes, "no_neighbours")
+    boards = _neighbours(release, "boards", catalogue, notes, None)
+    ranker = _load(release, "ranker", _load_ranker, notes, "no_ranker")
+    features = None if stats is None else aligned_stats(stats, stats.last_day, catalogue)
+    role = release.get("catalogue")
+    return FeedParts(
+        release=release.id,
+        items=ItemSide(catalogue, index, features, item_knn),
+        retrieval=Retrieval.of(RetrievalParts(index, item_knn, boards, stats), sources),
+        tower=tower,
+        ranker=ranker,
+        ranker_kind="blend" if ranker is None else release.artifacts["ranker"].config.get("kind", "blend"),
+        artifacts=tuple(f"{name}={artifact.key}" for name, artifact in sorted(release.artifacts.items())),
+        tenant=DEFAULT_TENANT if role is None else role.config.get("tenant", DEFAULT_TENANT),
+        notes=tuple(notes),
+    )
+
+
+def stats_in_rows(stats: ItemStats, catalogue: Catalogue) -> ItemStats:
+    """The same counters over the catalogue's rows; those of items that left it are dropped."""
+    if stats.ids == catalogue.ids[: len(stats.ids)]:
+        return stats
+    to_row = catalogue.rows(stats.ids)
+    rows = to_row[stats.rows]
+    there = rows >= 0
+    arrays = (stats.days[there], rows[there], stats.counters[there], stats.counts[there])
+    return ItemStats(catalogue.ids, *arrays, upto_ms=stats.upto_ms, half_life_days=stats.half_life_days)
+
+
+class LiveItems:
+    """Puts item events into the catalogue and the index's overlay of one release."""
+
+    def __init__(self, parts: FeedParts):
+        self._parts = parts
+        self._times: dict[str, int] = {}
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Take item rows in any order, any number of times; of one item the newest counts. Returns how many were taken."""
+        newest: dict[str, Mapping[str, Any]] = {}
+        for row in rows:
+            before = self._times.get(row["item_id"])
+            if row.get("tenant", DEFAULT_TENANT) == self._parts.tenant and (before is None or row["time_ms"] > before):
+                newest[row["item_id"]] = row
+                self._times[row["item_id"]] = row["time_ms"]
+        kept = [row for row in newest.values() if not row.get("deleted")]
+        for row in newest.values():
+            if row.get("deleted"):
+                self._remove(row["item_id"])
+        self._put(kept)
+        return len(newest)
+
+    def _remove(self, item_id: str) -> None:
+        row = self._parts.catalogue.remove(item_id)
+        if row >= 0 and isinstance(self._parts.items.index, OverlayIndex):
+            self._parts.items.index.remove(row)
+
+    def _put(self, items: list[Mapping[str, Any]]) -> None:
+        parts, index = self._parts, self._parts.items.index
+        if not items:
+            return
+        if parts.tower is None or not isinstance(index, OverlayIndex):
+            for item in items:
+                parts.catalogue.add(item)
+            return
+        schema = TABLES["items"].schema
+        frame = pl.DataFrame([{name: item.get(name) for name in schema} for item in items], schema=schema)
+        vectors = parts.tower.encode(frame.with_columns(created_ms=pl.col("time_ms")), max(item["time_ms"] for item in items))
+        for item, vector in zip(items, vectors, strict=True):
+            index.add(parts.catalogue.add(item), vector, index.space)
+
+
+def _load(release: Release, role: str, load: Callable[[Artifact], Part], notes: list[Note], missing: str | None) -> Part | None:
+    """The part of ``role``, None with a note where it is missing or does not read."""
+    artifact = release.get(role)
+    if artifact is None:
+        if missing is not None:
+            notes.append(note(missing))
+        return None
+    try:
+        artifact.check()
+        return load(artifact)
+    except (CorkboardError, OSError) as error:
+        notes.append(note("artifact_unusable", f"{role}: {error}"))
+        return None
+
+
+def _load_ranker(artifact: Artifact) -> Ranker:
+    kind = artifact.config.get("kind")
+    if kind not in RANKERS:
+        raise ArtifactError("The ranker is of an unknown kind", found=kind, expected=list(RANKERS))
+    return RANKERS[kind](artifact)
+
+
+def _neighbours(release: Release, role: str, catalogue: Catalogue, notes: list[Note], missing: str | None) -> NeighbourTable | None:
+    table = _load(release, role, NeighbourTable.from_artifact, notes, missing)
+    return None if table is None else aligned_neighbours(table, catalogue)
+
+
+def _in_rows(index: FaissIndex, artifact: Artifact, catalogue: Catalogue) -> Index:
+    """The index over the catalogue's rows; searched exactly where it was built over others."""
+    if index.ids == catalogue.ids:
+        return index
+    return ExactIndex(aligned_vectors(artifact.embeddings(), catalogue), index.space)

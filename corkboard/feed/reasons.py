@@ -1,0 +1,64 @@
+"""A short reason for every item, in words for the person who sees it."""
+
+from __future__ import annotations
+
+from corkboard.retrieval.blend import Retrieved
+from corkboard.retrieval.catalogue import Catalogue
+from corkboard.state.user_state import UserState
+
+_SEEDED = {
+    "nearest": "Like {title}, which you {verb}",
+    "item_knn": "Goes with {title}, which you {verb}",
+    "same_board": "On the same boards as {title}",
+    "same_creator": "By the creator of {title}",
+}
+_PLAIN = {
+    "followed": "From a creator you follow",
+    "fresh": "New, and near to what you like",
+    "popular_1d": "Popular today",
+    "popular_7d": "Popular this week",
+}
+_VERBS = {
+    "save": "saved",
+    "click": "clicked",
+    "long_click": "spent time with",
+    "close_up": "looked at",
+    "add_to_cart": "put into your cart",
+    "checkout": "bought",
+}
+_MAX_TITLE = 48
+OTHERWISE = "Something else to discover"
+
+
+class Reasons:
+    """Reasons for the candidates of one request."""
+
+    def __init__(self, found: Retrieved, catalogue: Catalogue, state: UserState):
+        self._found, self._catalogue = found, catalogue
+        self._verbs: dict[str, str] = {}
+        for action in state.positives():
+            if action.item_id is not None:
+                self._verbs.setdefault(action.item_id, _VERBS[action.action])
+        self._knows_taste = bool(self._verbs)
+
+    def of(self, place: int) -> str:
+        """The reason of candidate ``place``: what is personal comes before what everybody gets."""
+        found = self._found
+        by_source = found.by_source[place]
+        ranked = [found.source_names[code] for code in by_source.argsort()[::-1] if by_source[code] > 0]
+        if "followed" in ranked:
+            return _PLAIN["followed"]
+        seed = int(found.seeds[place])
+        seeded = next((name for name in ranked if name in _SEEDED), None)
+        if seeded is not None and seed >= 0:
+            return _SEEDED[seeded].format(title=self._title(seed), verb=self._verbs.get(self._catalogue.ids[seed], "liked"))
+        plain = next((name for name in ranked if name in _PLAIN), None)
+        if plain == "fresh" and not self._knows_taste:
+            return "New"
+        return _PLAIN[plain] if plain else OTHERWISE
+
+    def _title(self, row: int) -> str:
+        title = self._catalogue.value("title", row)
+        if not title:
+            return "an item"
+        return f"“{title if len(title) <= _MAX_TITLE else title[: _MAX_TITLE - 1].rstrip() + '…'}”"

@@ -1,0 +1,118 @@
+"""The served row: what a page was made of, written down before it is answered.
+
+Beside the columns of the lake's ``served`` table the row has two keys that stay in the store: ``chain``, what earlier pages
+of the same chain showed, and ``trace``, every candidate with its standing at each stage, which :mod:`corkboard.feed.explain`
+reads. Ingestion into the lake leaves both behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from corkboard.feed.page import Note, RecommendRequest
+from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.state.user_state import UserState
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The candidates of a page, in the order of the sources, and what ranking made of them. Arrays are parallel, length n."""
+
+    item_ids: list[str]
+    rows: np.ndarray
+    sources: list[tuple[str, ...]]
+    blend: np.ndarray
+    """float32: the blended score of the candidate sources."""
+    features: np.ndarray
+    heads: tuple[str, ...]
+    probabilities: np.ndarray | None
+    """float32 ``(n, heads)``; None where no ranker stood behind the page."""
+    utility: np.ndarray
+    """float32: what the page is ordered by before rules of taste: utility, or the blend score where there is no ranker."""
+    fatigue: np.ndarray
+    """What having been shown costs, in standard deviations of ``utility``."""
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which candidates made the page. ``order`` int64 places in page order; ``propensity`` is None unless the order was random."""
+
+    order: np.ndarray
+    capped: Mapping[int, str]
+    propensity: float | None = None
+
+
+def served_row(
+    request: RecommendRequest,
+    request_id: str,
+    now_ms: int,
+    state: UserState,
+    ranked: Ranked,
+    chosen: Chosen,
+    notes: Sequence[Note],
+    origin: Mapping[str, Any],
+    sequence_length: int,
+) -> dict[str, Any]:
+    """One row of the served log; ``origin`` holds policy, release, artifacts and flags."""
+    places = chosen.order.tolist()
+    heads = None if ranked.probabilities is None else ranked.probabilities[chosen.order]
+    slots = [
+        {
+            "item_id": ranked.item_ids[place],
+            "position": position,
+            "score": float(ranked.utility[place]),
+            "propensity": chosen.propensity,
+            "source": ",".join(ranked.sources[place]) or None,
+            "features": ranked.features[place],
+            "heads": None if heads is None else heads[position],
+        }
+        for position, place in enumerate(places)
+    ]
+    sequence = [{"item_id": a.item_id, "action": a.action, "time_ms": a.time_ms} for a in state.sequence(sequence_length)]
+    return {
+        "event_id": request_id,
+        "time_ms": now_ms,
+        "tenant": request.tenant,
+        "request_id": request_id,
+        "user_id": request.user_id,
+        "session_id": request.session_id,
+        "surface": request.surface,
+        "query": request.query,
+        "context_item_id": request.item_id,
+        "context_image_hash": None,
+        "notes": [entry.code for entry in notes],
+        "sequence": sequence,
+        "feature_names": list(FEATURE_NAMES),
+        "slots": slots,
+        **origin,
+    }
+
+
+def trace_of(
+    ranked: Ranked, chosen: Chosen, dropped: Mapping[str, list[str]], weights: Mapping[str, float], wanted: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Every candidate with its standing, by column, and what the rules took out; plain values only."""
+    names = sorted({name for sources in ranked.sources for name in sources})
+    code = {name: number for number, name in enumerate(names)}
+    return {
+        "candidates": ranked.item_ids,
+        "source_names": names,
+        "sources": [[code[name] for name in sources] for sources in ranked.sources],
+        "blend": np.round(ranked.blend.astype(np.float64), _DIGITS).tolist(),
+        "utility": np.round(ranked.utility.astype(np.float64), _DIGITS).tolist(),
+        "fatigue": {ranked.item_ids[place]: round(float(ranked.fatigue[place]), _DIGITS) for place in np.flatnonzero(ranked.fatigue)},
+        "capped": {ranked.item_ids[place]: name for place, name in chosen.capped.items()},
+        "heads": list(ranked.heads) if ranked.probabilities is not None else [],
+        "weights": dict(weights),
+        "dropped": dict(dropped),
+        "filter": dict(wanted) if wanted else None,
+    }

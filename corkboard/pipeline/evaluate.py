@@ -1,0 +1,256 @@
+"""The evaluation of a workspace: which models stand in which table, and what each of them may know.
+
+Every model of a table answers for the same users, catalogue and pages. Baselines are fitted before B; the content tower and
+the item-kNN that the ranker reads were cut at A; the ranker saw [A, B). The counters of an item are those of the day before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import polars as pl
+
+from corkboard import __version__
+from corkboard.artifacts import EmbeddingTable
+from corkboard.embeddings.content import ContentTower
+from corkboard.errors import InputError
+from corkboard.experiments.baselines import VectorScorer, baseline_scorers
+from corkboard.experiments.evaluate import Scorer, evaluate_retrieval
+from corkboard.experiments.evaluate_pages import POPULARITY, evaluate_ranking
+from corkboard.experiments.leaks import require_cuts
+from corkboard.experiments.page_scorers import ContentSimilarity, LoggedOrder, PopularityOfDays
+from corkboard.experiments.pages import Pages, logged_pages
+from corkboard.experiments.result import Evaluation, Table
+from corkboard.experiments.scorers import ListScorer, PageScorer, PageScores
+from corkboard.experiments.task import RetrievalTask, retrieval_task
+from corkboard.lake.calendar import DAY_MS
+from corkboard.pipeline.build import Builder
+from corkboard.ranking.features import POSITION_COLUMN, request_features
+from corkboard.ranking.item_days import ItemDays
+from corkboard.ranking.item_side import ItemSide, aligned_neighbours, aligned_stats, aligned_vectors
+from corkboard.ranking.pointwise import PointwiseRanker
+from corkboard.ranking.ranker import RankerInput
+from corkboard.ranking.rows import replayed_features
+from corkboard.ranking.user_side import user_side
+from corkboard.ranking.utility import utility
+from corkboard.retrieval.baselines import ItemKNN
+from corkboard.retrieval.blend import Retrieval, Retrieved
+from corkboard.retrieval.boards import board_neighbours
+from corkboard.retrieval.candidates import CandidateRequest
+from corkboard.retrieval.catalogue import Catalogue
+from corkboard.retrieval.index import ExactIndex
+from corkboard.retrieval.item_stats import ItemStats
+from corkboard.retrieval.neighbours import NeighbourTable
+from corkboard.retrieval.sources import RetrievalParts
+from corkboard.settings import Settings
+from corkboard.state.replay import replay
+from corkboard.state.user_state import UserState
+from corkboard.world.world import World
+
+LISTED = 400
+"""Candidates that the blend lists for a user; what was engaged already is taken out of them afterwards."""
+
+
+def evaluate(builder: Builder, settings: Settings, world: World | None) -> Evaluation:
+    """Both tables, for the artefacts of ``builder`` (made now where they are stale). A world adds the oracle."""
+    parts = _Trained(builder, settings)
+    calendar = builder.calendar
+    tables = [_retrieval(parts, world), _ranking(parts, world)]
+    return Evaluation(
+        tables=[table for table in tables if table is not None],
+        split_hash=calendar.split_hash(builder.lake),
+        snapshot=builder.lake.snapshot,
+        calendar={name: getattr(calendar, name) for name in ("start_ms", "item_cut_ms", "rank_cut_ms", "end_ms")},
+        seed=settings.seed,
+        level=settings.evaluation.level,
+        version=__version__,
+        created_ms=int(time.time() * 1000),
+    )
+
+
+@dataclass
+class _Trained:
+    """The trained models of a build, each loaded once and checked for its cut."""
+
+    builder: Builder
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        calendar = self.builder.calendar
+        artifacts = {title: self.builder.artifact(title) for title in ("content", "item_knn/before_ranking", "ranker")}
+        allowed = {"content": calendar.item_cut_ms, "item_knn/before_ranking": calendar.item_cut_ms, "ranker": calendar.rank_cut_ms}
+        require_cuts(artifacts, allowed)
+        self.artifacts = artifacts
+
+    @cached_property
+    def ranker(self) -> PointwiseRanker:
+        return PointwiseRanker.from_artifact(self.artifacts["ranker"])
+
+    @cached_property
+    def stats(self) -> ItemStats:
+        return ItemStats.from_artifact(self.builder.artifact("stats"))
+
+    @cached_property
+    def neighbours(self) -> NeighbourTable:
+        return NeighbourTable.from_artifact(self.artifacts["item_knn/before_ranking"])
+
+    @cached_property
+    def vectors(self) -> EmbeddingTable:
+        """Content vectors of every item, also of those that came after the tower was trained: it encodes any item."""
+        tower = ContentTower.from_artifact(self.artifacts["content"])
+        items = self.builder.lake.items()
+        return EmbeddingTable(items["item_id"].to_list(), tower.encode(items, self.builder.calendar.rank_cut_ms), tower.space)
+
+
+# ------------------------------------------------------------------------------------------------------------- retrieval
+
+
+def _retrieval(parts: _Trained, world: World | None) -> Table:
+    builder, settings = parts.builder, parts.settings
+    lake, calendar = builder.lake, builder.calendar
+    task = retrieval_task(lake, calendar, settings.evaluation)
+    vectors, _ = parts.vectors.lookup(task.item_ids)
+    scorers: dict[str, Scorer] = dict(baseline_scorers(lake, calendar, task, settings.evaluation, progress=builder.progress))
+    scorers["content"] = VectorScorer(vectors)
+    stage = _CandidateStage(parts, task)
+    scorers["blend of sources"] = ListScorer(stage.blended, len(task.item_ids))
+    scorers["blend, ranked"] = ListScorer(stage.ranked, len(task.item_ids))
+    if world is not None:
+        scorers["oracle"] = WorldRetrieval(world, task.item_ids, calendar.end_ms)
+    return evaluate_retrieval(task, scorers, settings.evaluation)
+
+
+@dataclass(frozen=True)
+class WorldRetrieval:
+    """The world's own truth about what will be acted on, given what will be shown."""
+
+    world: World
+    item_ids: Sequence[str]
+    end_ms: int
+
+    def score_users(self, user_ids: Sequence[str], known_ms: int) -> np.ndarray:
+        scores = self.world.oracle_retrieval(user_ids, known_ms, self.end_ms)
+        column = {item_id: n for n, item_id in enumerate(self.world.item_ids)}
+        return scores[:, [column[item_id] for item_id in self.item_ids]]
+
+
+class _CandidateStage:
+    """The candidate stage as it would have served at one moment: models cut before it, states replayed up to it."""
+
+    def __init__(self, parts: _Trained, task: RetrievalTask):
+        self._parts, self._task = parts, task
+        self._known_ms: int | None = None
+
+    def blended(self, user_ids: Sequence[str], known_ms: int) -> Iterator[np.ndarray]:
+        """Task rows for each user, best first, by the blend of the sources."""
+        for _, found in self._retrieve(user_ids, known_ms):
+            yield self._task_rows[found.rows]
+
+    def ranked(self, user_ids: Sequence[str], known_ms: int) -> Iterator[np.ndarray]:
+        """The same candidates in the order of the ranker's utility."""
+        parts, weights = self._parts, self._parts.settings.ranking.utility
+        for state, found in self._retrieve(user_ids, known_ms):
+            user = user_side(state, known_ms, self._items)
+            features = request_features(state, known_ms, found.rows, self._items, user=user)
+            given = RankerInput(state, known_ms, "home", found.rows, self._items, user, features)
+            order = np.argsort(-utility(parts.ranker.heads, parts.ranker.score(given), weights), kind="stable")
+            yield self._task_rows[found.rows[order]]
+
+    def _retrieve(self, user_ids: Sequence[str], known_ms: int) -> Iterator[tuple[UserState, Retrieved]]:
+        self._prepare(known_ms)
+        allowed = self._allowed
+        for state in _states(self._parts.builder.lake, user_ids, known_ms):
+            mask = allowed.copy()
+            engaged = self._catalogue.rows(action.item_id for action in state.positives() if action.item_id)
+            mask[engaged[engaged >= 0]] = False
+            yield state, self._retrieval.retrieve(CandidateRequest(state, known_ms, "home", mask, self._catalogue), LISTED)
+
+    def _prepare(self, known_ms: int) -> None:
+        if known_ms == self._known_ms:
+            return
+        parts, settings = self._parts, self._parts.settings.retrieval
+        lake = parts.builder.lake.until(known_ms)
+        self._catalogue = catalogue = Catalogue(lake.items())
+        index = ExactIndex(aligned_vectors(parts.vectors, catalogue), parts.vectors.space)
+        actions = lake.actions()
+        knn = ItemKNN.fit(actions, catalogue.ids, known_ms, settings.item_knn).table
+        boards = board_neighbours(actions, lake.boards(), catalogue.ids, known_ms, settings.boards)
+        stats = ItemStats.build(actions, lake.impressions(), catalogue.ids, known_ms)
+        self._retrieval = Retrieval.of(RetrievalParts(index, knn, boards, stats), settings.sources)
+        features = aligned_stats(stats, known_ms // DAY_MS, catalogue)
+        self._items = ItemSide(catalogue, index, features, aligned_neighbours(parts.neighbours, catalogue))
+        row_of = {item_id: row for row, item_id in enumerate(self._task.item_ids)}
+        self._task_rows = np.array([row_of.get(item_id, -1) for item_id in catalogue.ids], np.int64)
+        self._allowed = (self._task_rows >= 0) & catalogue.available
+        self._known_ms = known_ms
+
+
+def _states(lake, user_ids: Sequence[str], known_ms: int) -> list[UserState]:
+    """What was known of each user just before ``known_ms``, in the order of ``user_ids``."""
+    moments = pl.DataFrame({"user_id": list(user_ids), "time_ms": known_ms, "place": np.arange(len(user_ids))})
+    found: list[UserState | None] = [None] * len(user_ids)
+    for moment, state in replay(lake, moments):
+        found[moment["place"]] = state
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------------- ranking
+
+
+def _ranking(parts: _Trained, world: World | None) -> Table | None:
+    builder, settings = parts.builder, parts.settings
+    try:
+        pages = logged_pages(builder.lake, builder.calendar, settings.evaluation, settings.ranking.rows)
+    except InputError:
+        return None
+    actions = builder.lake.actions()
+    scorers: dict[str, PageScorer] = {
+        "logged order": LoggedOrder(),
+        POPULARITY: PopularityOfDays(actions),
+        "content": ContentSimilarity(parts.vectors, actions),
+        "ranker": ReplayedRanker(parts),
+    }
+    if world is not None:
+        scorers["oracle"] = WorldPages(world, settings)
+    return evaluate_ranking(pages, scorers, settings.evaluation, weights=settings.ranking.utility)
+
+
+@dataclass(frozen=True)
+class ReplayedRanker:
+    """The trained ranker, with features replayed to the moment of each page."""
+
+    parts: _Trained
+
+    def score_pages(self, pages: Pages) -> PageScores:
+        builder, ranker = self.parts.builder, self.parts.ranker
+        calendar = builder.calendar
+        days = ItemDays(builder.lake, calendar.rank_cut_ms, calendar.end_ms, self.parts.vectors, self.parts.stats, self.parts.neighbours)
+        slots = pages.slots
+        features = replayed_features(builder.lake, slots, days, partial(builder.progress, "replaying test pages"))
+        features[:, POSITION_COLUMN] = 0.0  # as in serving: every slot is scored as if it stood on top
+        unknown = np.isnan(features[:, 0])
+        probabilities = ranker.probabilities(np.nan_to_num(features))
+        probabilities[unknown] = probabilities[~unknown].mean(axis=0) if (~unknown).any() else 0.0
+        scores = utility(ranker.heads, probabilities, self.parts.settings.ranking.utility)
+        return PageScores(scores.astype(np.float64), {head: probabilities[:, n].astype(np.float64) for n, head in enumerate(ranker.heads)})
+
+
+@dataclass(frozen=True)
+class WorldPages:
+    """The world's own probabilities of every action on every slot, under the utility weights that everybody is measured by."""
+
+    world: World
+    settings: Settings
+
+    def score_pages(self, pages: Pages) -> PageScores:
+        truth = self.world.page_truth(int(pages.slots["time_ms"].min()), int(pages.slots["time_ms"].max()) + 1)
+        found = pages.slots.select("request_id", "item_id").join(truth, on=["request_id", "item_id"], how="left", maintain_order="left")
+        heads = [head for head in pages.heads if head in truth.columns]
+        probabilities = found.select(pl.col(heads).fill_null(0.0)).to_numpy().astype(np.float64)
+        return PageScores(
+            utility(heads, probabilities, self.settings.ranking.utility).astype(np.float64), dict(zip(heads, probabilities.T, strict=True))
+        )

@@ -1,0 +1,235 @@
+"""The plan: which steps there are, who feeds whom, and the ladder of releases they add up to.
+
+    catalogue  stats  states  content/hashed -> index/hashed                    1  popularity and content
+    item_knn  boards                                                            2  + item-kNN
+    content -> index                                                            3  + trained content
+    content, stats, item_knn/before_ranking -> ranker                           4  + ranker
+
+Which day each step reads up to is decided here and nowhere else; see ``docs/decisions/0001-the-way-through.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from corkboard.artifacts import EmbeddingTable
+from corkboard.config import Section
+from corkboard.embeddings.config import ContentConfig
+from corkboard.lake.calendar import DAY_MS, Calendar
+from corkboard.pipeline.build import Plan, Stage
+from corkboard.pipeline.steps import Made, Step, StepInput
+from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
+from corkboard.settings import Settings
+
+if TYPE_CHECKING:
+    from corkboard.embeddings.content import ContentTower
+
+
+def end(calendar: Calendar) -> int:
+    """Everything there is: what serving knows of items and users, and nothing is learned from."""
+    return calendar.end_ms
+
+
+def before_items_cut(calendar: Calendar) -> int:
+    """A: what item models may learn from, so that the ranker's rows in [A, B) are new to them."""
+    return calendar.item_cut_ms
+
+
+def before_test(calendar: Calendar) -> int:
+    """B: what the ranker may learn from."""
+    return calendar.rank_cut_ms
+
+
+def before_last_day(calendar: Calendar) -> int:
+    """G: what a model that serves may learn from, so that the gates on the last day judge something that has not seen it."""
+    return calendar.end_ms - DAY_MS
+
+
+# ------------------------------------------------------------------------------------------------------ what the steps do
+
+
+class CatalogueConfig(Section):
+    """Whose catalogue it is."""
+
+    tenant: str = "default"
+
+
+def make_catalogue(given: StepInput) -> Made:
+    from corkboard.retrieval.catalogue import Catalogue
+
+    catalogue = Catalogue(given.lake.items())
+    return Made(tables=catalogue.tables(), config=given.config.model_dump(), metrics={"items": len(catalogue)})
+
+
+def make_stats(given: StepInput) -> Made:
+    from corkboard.retrieval.item_stats import ItemStats
+
+    ids = given.lake.items()["item_id"].to_list()
+    stats = ItemStats.build(given.lake.actions(), given.lake.impressions(), ids, given.calendar.end_ms)
+    return Made(stats.tensors(), stats.tables(), stats.config)
+
+
+def make_states(given: StepInput) -> Made:
+    from corkboard.state.replay import base_states
+
+    states = base_states(given.lake, given.config)
+    return Made(tables={"states": states}, config={"watermarks": given.lake.watermarks}, metrics={"users": len(states)})
+
+
+def hash_content(given: StepInput) -> Made:
+    """The first minute's tower: nothing is learned, hashed words and attributes are projected at random."""
+    from corkboard.embeddings.content import untrained_content
+
+    return _tower(untrained_content(given.lake.items(), given.config, given.seed))
+
+
+def train_content(given: StepInput) -> Made:
+    from corkboard.embeddings import content
+    from corkboard.embeddings.pairs import co_engagement_pairs
+
+    pairs = co_engagement_pairs(given.lake.actions(), given.config.pairs, given.seed)
+    cut_ms = given.calendar.item_cut_ms
+    tower = content.train_content(
+        given.lake.items(),
+        pairs,
+        given.config,
+        given.seed,
+        lambda at: given.progress("training the content tower", at.step, at.steps),
+        cut_ms,
+    )
+    return _tower(tower, {"pairs": len(pairs)})
+
+
+def _tower(tower: ContentTower, metrics: Mapping[str, float] | None = None) -> Made:
+    return Made(tower.tensors(), config=tower.config, metrics=metrics or {}, makes=[tower.space])
+
+
+def make_index(given: StepInput) -> Made:
+    """Vectors of every item by the release's own tower, and the index that searches them."""
+    from corkboard.embeddings.content import ContentTower
+    from corkboard.retrieval.index import FaissIndex
+
+    (artifact,) = given.artifacts.values()
+    (space,) = artifact.makes
+    items = given.lake.items()
+    vectors = ContentTower.from_artifact(artifact).encode(items, given.calendar.end_ms)
+    index = FaissIndex.build(EmbeddingTable(items["item_id"].to_list(), vectors, space), given.config)
+    return Made(index.tensors(), index.tables(), index.config, makes=[space], requires=[space])
+
+
+def fit_item_knn(given: StepInput) -> Made:
+    from corkboard.retrieval.baselines import ItemKNN
+
+    ids = given.lake.items()["item_id"].to_list()
+    model = ItemKNN.fit(given.lake.actions(), ids, given.lake.cut_ms, given.config)
+    return Made(model.tensors(), model.tables(), model.config)
+
+
+def fit_boards(given: StepInput) -> Made:
+    from corkboard.retrieval.boards import board_neighbours
+
+    ids = given.lake.items()["item_id"].to_list()
+    table = board_neighbours(given.lake.actions(), given.lake.boards(), ids, given.lake.cut_ms, given.config)
+    return Made(table.tensors(), table.tables())
+
+
+def train_ranker(given: StepInput) -> Made:
+    """Rows from [A, B) by replay; item models cut at A; the counters of each page's own day."""
+    from corkboard.embeddings.content import ContentTower
+    from corkboard.ranking.item_days import ItemDays
+    from corkboard.ranking.rows import training_rows
+    from corkboard.ranking.training import train_pointwise
+    from corkboard.retrieval.item_stats import ItemStats
+    from corkboard.retrieval.neighbours import NeighbourTable
+
+    content = given.artifacts["content"]
+    (space,) = content.makes
+    items = given.lake.items()
+    vectors = ContentTower.from_artifact(content).encode(items, given.calendar.item_cut_ms)
+    days = ItemDays(
+        given.lake,
+        given.calendar.item_cut_ms,
+        given.calendar.rank_cut_ms,
+        EmbeddingTable(items["item_id"].to_list(), vectors, space),
+        ItemStats.from_artifact(given.artifacts["stats"]),
+        NeighbourTable.from_artifact(given.artifacts["item_knn/before_ranking"]),
+    )
+    rows = training_rows(
+        given.lake, given.calendar, days, given.config.rows, given.seed, progress=partial(given.progress, "replaying pages")
+    )
+    held_out = given.calendar.held_out(rows.user_ids)
+    trained = train_pointwise(rows, held_out, given.config.pointwise, given.seed, partial(given.progress, "training the ranker"))
+    report = trained.report
+    return Made(trained.ranker.tensors(), config=trained.ranker.config(), metrics=report.metrics(), card=report.card(), requires=[space])
+
+
+# -------------------------------------------------------------------------------------------------------------- the plan
+
+
+def plan(settings: Settings) -> Plan:
+    """The steps and stages under ``settings``."""
+    retrieval, content = settings.retrieval, settings.embeddings.content
+    return Plan(
+        [
+            *_first(settings, content, retrieval.index),
+            *_co_engagement(retrieval.item_knn, retrieval.boards),
+            *_learned(settings, content),
+        ],
+        _stages(),
+    )
+
+
+def _first(settings: Settings, content: ContentConfig, index: IndexConfig) -> list[Step]:
+    return [
+        Step("catalogue", make_catalogue, end, CatalogueConfig(tenant=settings.tenant), code=("corkboard.retrieval.catalogue",)),
+        Step("stats", make_stats, end, code=("corkboard.retrieval.item_stats",)),
+        Step("states", make_states, end, settings.state.limits, code=("corkboard.state.user_state", "corkboard.state.replay")),
+        Step("content", hash_content, end, content, variant="hashed", code=("corkboard.embeddings",)),
+        Step(
+            "index",
+            make_index,
+            end,
+            index,
+            ("content/hashed",),
+            variant="hashed",
+            code=("corkboard.retrieval.index", "corkboard.embeddings"),
+        ),
+    ]
+
+
+def _co_engagement(knn: ItemKNNConfig, boards: BoardConfig) -> list[Step]:
+    code = ("corkboard.retrieval.baselines", "corkboard.retrieval.interactions")
+    return [
+        Step("item_knn", fit_item_knn, before_last_day, knn, code=code),
+        Step("item_knn", fit_item_knn, before_items_cut, knn, variant="before_ranking", code=code),
+        Step("boards", fit_boards, before_last_day, boards, code=("corkboard.retrieval.boards", *code)),
+    ]
+
+
+def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
+    return [
+        Step("content", train_content, before_items_cut, content, code=("corkboard.embeddings", "corkboard.learning")),
+        Step("index", make_index, end, settings.retrieval.index, ("content",), code=("corkboard.retrieval.index", "corkboard.embeddings")),
+        Step(
+            "ranker",
+            train_ranker,
+            before_test,
+            settings.ranking,
+            ("content", "stats", "item_knn/before_ranking"),
+            code=("corkboard.ranking", "corkboard.state.replay"),
+        ),
+    ]
+
+
+def _stages() -> list[Stage]:
+    first = {"catalogue": "catalogue", "stats": "stats", "states": "states", "content": "content/hashed", "index": "index/hashed"}
+    second = {**first, "item_knn": "item_knn", "boards": "boards"}
+    third = {**second, "content": "content", "index": "index"}
+    return [
+        Stage("popularity and content", first),
+        Stage("+ item-kNN", second),
+        Stage("+ trained content", third),
+        Stage("+ ranker", {**third, "ranker": "ranker"}),
+    ]

@@ -1,0 +1,91 @@
+"""What `corkboard show` answers: plain facts about one thing of a workspace."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from corkboard.errors import NotFound
+
+if TYPE_CHECKING:
+    from corkboard.workspace import Workspace
+
+
+def show(workspace: Workspace, thing: str) -> dict[str, Any]:
+    """Facts about "lake", "calendar", "releases", or the release, item or user of that id. Raises :class:`NotFound`."""
+    known = {"lake": _lake, "calendar": _calendar, "releases": _releases}
+    if thing in known:
+        return known[thing](workspace)
+    for look in (_release, _item, _user):
+        facts = look(workspace, thing)
+        if facts is not None:
+            return facts
+    raise NotFound("There is no such thing", found=thing, expected="lake, calendar, releases, or the id of a release, an item or a user")
+
+
+def when(time_ms: int | None) -> str:
+    """A moment for people, UTC."""
+    return "never" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _lake(workspace: Workspace) -> dict[str, Any]:
+    lake = workspace.lake()
+    first_ms, last_ms = lake.time_range()
+    return {**lake.counts(), "first": when(first_ms), "last": when(last_ms), "snapshot": lake.snapshot}
+
+
+def _calendar(workspace: Workspace) -> dict[str, Any]:
+    lake = workspace.lake()
+    calendar = workspace.calendar(lake)
+    return {
+        "start": when(calendar.start_ms),
+        "A, item models end": when(calendar.item_cut_ms),
+        "B, ranking rows end and the test begins": when(calendar.rank_cut_ms),
+        "end": when(calendar.end_ms),
+        "split hash": calendar.split_hash(lake),
+    }
+
+
+def _releases(workspace: Workspace) -> dict[str, Any]:
+    live = workspace.releases.current_id()
+    return {release.id: release.label + (" (live)" if release.id == live else "") for release in workspace.releases.list()}
+
+
+def _release(workspace: Workspace, release_id: str) -> dict[str, Any] | None:
+    for release in workspace.releases.list():
+        if release.id == release_id:
+            parts = {role: artifact.key for role, artifact in sorted(release.artifacts.items())}
+            return {"release": release.id, "label": release.label, "made": when(release.created_ms), **parts}
+    return None
+
+
+def _item(workspace: Workspace, item_id: str) -> dict[str, Any] | None:
+    lake = workspace.lake()
+    found = lake.items().filter(pl.col("item_id") == item_id)
+    if found.is_empty():
+        return None
+    facts = {name: value for name, value in found.row(0, named=True).items() if value not in (None, [], "")}
+    counts = lake.actions().filter(pl.col("item_id") == item_id)["action"].value_counts(sort=True)
+    return {**facts, "created": when(facts.pop("created_ms")), **{f"{action} actions": count for action, count in counts.iter_rows()}}
+
+
+def _user(workspace: Workspace, user_key: str) -> dict[str, Any] | None:
+    with closing(workspace.store()) as store:
+        workspace.lay_base(store)
+        state = store.state(user_key, workspace.settings.tenant)
+    if state.last_ms is None:
+        return None
+    last = [f"{when(action.time_ms)} {action.action} {action.item_id or action.creator_id}" for action in state.actions[:10]]
+    return {
+        "user": user_key,
+        "first": when(state.first_ms),
+        "last": when(state.last_ms),
+        **{f"{action} actions": count for action, count in state.counts.items()},
+        "follows": ", ".join(sorted(state.follows)) or "nobody",
+        "blocks": ", ".join(sorted(state.blocks)) or "nobody",
+        "hidden items": len(state.hidden),
+        **{f"action {n + 1}": text for n, text in enumerate(last)},
+    }

@@ -1,0 +1,1 @@
+"""Ranking: request features, training rows, the ranker's seam and the pointwise ranker behind it, utility."""

@@ -1,0 +1,230 @@
+"""Six ways to find candidates, each from what is known at the moment of the request.
+
+None of them knows topics. What a person wants now reaches the page through the vectors of the items they just acted on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from corkboard.lake.calendar import DAY_MS
+from corkboard.lake.schema import POSITIVE
+from corkboard.retrieval.candidates import HOUR_MS, CandidateRequest, Candidates, Source, merged, recent_items
+from corkboard.retrieval.config import ActionWeights, SourceConfig
+from corkboard.retrieval.index import Index
+from corkboard.retrieval.item_stats import ItemStats, stat
+from corkboard.retrieval.neighbours import NeighbourTable
+
+
+@dataclass(frozen=True)
+class RetrievalParts:
+    """What a release brings for retrieval. Every part may be missing; its sources are then left out."""
+
+    index: Index | None = None
+    """Content vectors over the rows of the catalogue, live items included."""
+    item_knn: NeighbourTable | None = None
+    """Neighbours by co-engagement, over frozen catalogue rows."""
+    boards: NeighbourTable | None = None
+    """Neighbours by public boards, over frozen catalogue rows."""
+    stats: ItemStats | None = None
+    """Counters over frozen catalogue rows."""
+
+
+class NearestSource:
+    """The nearest items to each of the last positive actions, in shares by the action's kind and age."""
+
+    name = "nearest"
+
+    def __init__(self, index: Index, config: SourceConfig):
+        self._index, self._config = index, config
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """One search for all actions; each gets places by its weight, and all together fewer when they are old."""
+        config = self._config
+        rows, weights, ages_ms = recent_items(request, config.nearest_actions, config.weights)
+        vectors = self._index.vectors_of(rows)
+        known = vectors.any(axis=1)
+        rows, weights, ages_ms, vectors = rows[known], weights[known], ages_ms[known], vectors[known]
+        if not len(rows) or k < 1:
+            return Candidates()
+        fades = 1 / (1 + ages_ms / (config.nearest_fade_hours * HOUR_MS))
+        weights = (weights * fades).astype(np.float32)
+        filled = np.clip(fades.sum() / config.nearest_saturation, config.nearest_min_share, 1.0)
+        places = np.ceil(k * filled * weights / weights.sum()).astype(np.int64)
+        allowed = request.allowed.copy()
+        allowed[rows[rows < len(allowed)]] = False
+        near, cosines = self._index.search(vectors, int(places.max()), allowed, self._index.space)
+        taken = (np.arange(near.shape[1]) < places[:, None]) & (near >= 0)
+        scores = weights[:, None] * np.maximum(cosines, 0)
+        seeds = np.broadcast_to(rows[:, None], near.shape)
+        return Candidates.best(request, *merged(near[taken], scores[taken], seeds[taken]), k)
+
+
+class NeighbourSource:
+    """Neighbours of the recent history in a table, such as item-kNN's or that of shared boards."""
+
+    def __init__(self, name: str, table: NeighbourTable, config: SourceConfig):
+        self.name, self._table, self._config = name, table, config
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """Sum over the history of weight x similarity."""
+        rows, weights = _faded_history(request, self._config)
+        found, scores, origin = self._table.expand(rows, weights)
+        new = ~np.isin(found, rows)
+        return Candidates.best(request, found[new], scores[new], rows[origin[new]], k)
+
+
+class PopularSource:
+    """The most engaged items of a window, the same for everybody. ``scores`` is ``(frozen items,)``."""
+
+    def __init__(self, name: str, scores: np.ndarray):
+        self.name = name
+        self._order = np.argsort(-scores, kind="stable")
+        self._scores = scores.astype(np.float32)
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """The first k allowed ones; items without any engagement come last."""
+        step = max(4 * k, 256)
+        for stop in range(step, len(self._order) + step, step):
+            rows = self._order[:stop]
+            rows = rows[request.allows(rows)]
+            if len(rows) >= k or stop >= len(self._order):
+                rows = rows[:k]
+                return Candidates(rows.astype(np.int64), self._scores[rows], np.full(len(rows), -1, np.int64))
+        return Candidates()
+
+
+class FreshSource:
+    """New items: by nearness to what the person engaged with lately where that is known, and by newness."""
+
+    name = "fresh"
+
+    def __init__(self, index: Index | None, config: SourceConfig):
+        self._index, self._config = index, config
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """Items first seen in the last ``fresh_days``; the score is newness in (0, 1] plus the cosine to the person's profile."""
+        created = request.catalogue.created_ms[: len(request.allowed)]
+        window_ms = self._config.fresh_days * DAY_MS
+        new = request.allowed[: len(created)] & (created > request.now_ms - window_ms) & (created <= request.now_ms)
+        rows = np.flatnonzero(new)
+        scores = 1 - (request.now_ms - created[rows]) / window_ms
+        profile = self._profile(request)
+        if profile is not None and self._index is not None and len(rows):
+            scores = scores + self._index.vectors_of(rows) @ profile
+        return Candidates.best(request, rows, scores.astype(np.float32), None, k)
+
+    def _profile(self, request: CandidateRequest) -> np.ndarray | None:
+        if self._index is None:
+            return None
+        rows, weights = _faded_history(request, self._config)
+        total = weights @ self._index.vectors_of(rows)
+        norm = float(np.linalg.norm(total))
+        return total / norm if norm > 0 else None
+
+
+class CreatorSource:
+    """More by the creators of recently engaged items; the better engaged ones first."""
+
+    name = "same_creator"
+
+    def __init__(self, quality: np.ndarray, config: SourceConfig):
+        self._quality, self._config = quality, config
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """Weight of the creator (summed over the history) x quality of the item."""
+        rows, weights = _faded_history(request, self._config)
+        codes = request.catalogue.codes("creator_id")[rows]
+        wanted, place = np.unique(codes[codes >= 0], return_inverse=True)
+        if not len(wanted):
+            return Candidates()
+        summed = np.bincount(place, weights[codes >= 0])
+        heaviest = np.argsort(-summed, kind="stable")[: self._config.max_creators]
+        seed_of = {int(code): int(row) for code, row in zip(codes[::-1], rows[::-1], strict=True)}
+        return _by_creators(request, wanted[heaviest], summed[heaviest], self._quality, k, exclude=rows, seed_of=seed_of)
+
+
+class FollowedSource:
+    """Items of creators whom the person follows; new and well engaged ones first."""
+
+    name = "followed"
+
+    def __init__(self, quality: np.ndarray, config: SourceConfig):
+        self._quality, self._config = quality, config
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """Quality plus newness, over all followed creators alike."""
+        codes = np.array([request.catalogue.code("creator_id", creator) for creator in sorted(request.state.follows)], np.int64)
+        codes = codes[codes >= 0][: self._config.max_creators]
+        if not len(codes):
+            return Candidates()
+        return _by_creators(request, codes, np.ones(len(codes)), self._quality, k, newness_days=self._config.fresh_days)
+
+
+def build_sources(parts: RetrievalParts, config: SourceConfig) -> tuple[list[Source], list[str]]:
+    """The sources that ``parts`` allow for, and a note for each that had to be left out. A source with quota 0 is neither."""
+    quality = item_quality(parts.stats)
+    possible: dict[str, Source | str] = {
+        "nearest": "no content index" if parts.index is None else NearestSource(parts.index, config),
+        "item_knn": "no item-kNN" if parts.item_knn is None else NeighbourSource("item_knn", parts.item_knn, config),
+        "popular_1d": "no item statistics" if parts.stats is None else PopularSource("popular_1d", engagement(parts.stats, "1d")),
+        "popular_7d": "no item statistics" if parts.stats is None else PopularSource("popular_7d", engagement(parts.stats, "7d")),
+        "fresh": FreshSource(parts.index, config),
+        "same_creator": CreatorSource(quality, config),
+        "same_board": "no board neighbours" if parts.boards is None else NeighbourSource("same_board", parts.boards, config),
+        "followed": FollowedSource(quality, config),
+    }
+    wanted = {name: source for name, source in possible.items() if getattr(config.quotas, name) > 0}
+    notes = [f"source {name} left out: {source}" for name, source in wanted.items() if isinstance(source, str)]
+    return [source for source in wanted.values() if not isinstance(source, str)], notes
+
+
+def engagement(stats: ItemStats, window: str, weights: ActionWeights | None = None) -> np.ndarray:
+    """float32 ``(items,)``: weighted positive actions of a window ("1d", "7d", "28d" or "decayed") as of the latest day."""
+    weight_of = (weights or ActionWeights()).model_dump()
+    columns = [stat(f"{name}_{window}") for name in POSITIVE]
+    return stats.latest()[:, columns] @ np.array([weight_of.get(name, 0.0) for name in POSITIVE], np.float32)
+
+
+def item_quality(stats: ItemStats | None) -> np.ndarray:
+    """float32 ``(items,)`` in [0, 1]: the share of items with less decayed engagement. Empty without statistics."""
+    if stats is None or not stats.ids:
+        return np.empty(0, np.float32)
+    scores = engagement(stats, "decayed")
+    return (np.searchsorted(np.sort(scores), scores) / len(scores)).astype(np.float32)
+
+
+def _faded_history(request: CandidateRequest, config: SourceConfig) -> tuple[np.ndarray, np.ndarray]:
+    rows, weights, ages_ms = recent_items(request, config.history_actions, config.weights)
+    return rows, (weights * 0.5 ** (ages_ms / (config.history_half_life_days * DAY_MS))).astype(np.float32)
+
+
+def _by_creators(
+    request: CandidateRequest,
+    codes: np.ndarray,
+    weights: np.ndarray,
+    quality: np.ndarray,
+    k: int,
+    *,
+    newness_days: float = 0.0,
+    exclude: np.ndarray | None = None,
+    seed_of: dict[int, int] | None = None,
+) -> Candidates:
+    """Items of creators (catalogue codes): creator's weight x (0.1 + quality), an item without statistics counting as average."""
+    parts = [request.catalogue.rows_with("creator_id", int(code)) for code in codes]
+    lengths = [len(part) for part in parts]
+    rows = np.concatenate(parts)
+    known = rows < len(quality)
+    merit = np.full(len(rows), 0.5)
+    merit[known] = quality[rows[known]]
+    if newness_days:
+        age_ms = np.maximum(request.now_ms - request.catalogue.created_ms[rows], 0)
+        merit += 1 / (1 + age_ms / (newness_days * DAY_MS))
+    scores = (np.repeat(weights, lengths) * (0.1 + merit)).astype(np.float32)
+    seeds = np.repeat([-1 if seed_of is None else seed_of.get(int(code), -1) for code in codes], lengths).astype(np.int64)
+    if exclude is not None:
+        kept = ~np.isin(rows, exclude)
+        rows, scores, seeds = rows[kept], scores[kept], seeds[kept]
+    return Candidates.best(request, rows, scores, seeds, k)

@@ -1,0 +1,217 @@
+"""What each route answers, from bytes to bytes; blocking, to be run in threads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+
+from corkboard.artifacts import Release
+from corkboard.errors import NotFound, StoreError
+from corkboard.feed.home import SURFACES_SERVED
+from corkboard.feed.page import Page, RecommendRequest
+from corkboard.lake.schema import DEFAULT_TENANT, Refusal, validate_event
+from corkboard.serving.bodies import RecommendBody, Refused, parse_events, parse_recommend
+from corkboard.serving.config import ServingConfig
+from corkboard.serving.live import Live, LiveEngine, describe
+from corkboard.serving.people import user_view
+from corkboard.serving.problems import Problem
+from corkboard.serving.purge import purge_user
+
+log = logging.getLogger("corkboard.serving")
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+NOTES = {
+    "no_release": "No release is live yet; the page fills as soon as the first one is built.",
+    "release_load_failed": "A newer release could not be loaded; the one before it still serves.",
+    "no_states": "The release has no user states; only what was done since the store was made is known.",
+}
+"""What the server adds to the notes of the feed."""
+
+
+class Answers:
+    """The routes of ``/v1`` and the probes over one engine."""
+
+    def __init__(self, engine: LiveEngine, config: ServingConfig):
+        self.engine, self.config = engine, config
+        self._later = ThreadPoolExecutor(1, "purge")
+
+    def close(self) -> None:
+        """Finish what was put off."""
+        self._later.shutdown()
+
+    # ---------------------------------------------------------------------------------------------------------------- pages
+
+    def recommend(self, body: bytes) -> tuple[bytes, dict[str, str]]:
+        """A page for the request in ``body``, and the header that says where its time went (Server-Timing, in ms)."""
+        asked = parse_recommend(body, SURFACES_SERVED)
+        request = RecommendRequest(
+            surface=asked.surface,
+            user_id=asked.user_id,
+            session_id=asked.session_id,
+            tenant=asked.tenant,
+            k=asked.k,
+            cursor=asked.cursor,
+            filter=asked.filter,
+            explain=asked.explain,
+            item_id=asked.item_id,
+            query=asked.query,
+        )
+        page, live = self.engine.recommend(request)
+        answer = _empty_page() if page is None or live is None else self._page(page, live, asked)
+        for note in answer["notes"]:
+            self.engine.metrics.notes.add(note["code"])
+        timings = page.timings_ms if page is not None else {}
+        return orjson.dumps(answer, option=_OPTIONS), {"server-timing": ", ".join(f"{stage};dur={ms:.3f}" for stage, ms in timings.items())}
+
+    def _page(self, page: Page, live: Live, asked: RecommendBody) -> dict[str, Any]:
+        answer = page.to_dict()
+        answer["release_label"] = live.release.label
+        codes = [*live.loaded.notes, *(["release_load_failed"] if self.engine.failure is not None else [])]
+        answer["notes"] += [_note(code) for code in codes]
+        if asked.details:
+            for item in answer["items"]:
+                item["item"] = describe(live.feed.catalogue, item["item_id"])
+        self.engine.metrics.pages.add(live.release.id)
+        return answer
+
+    def explain(self, request_id: str, item_id: str) -> bytes:
+        """Why an item is on a page."""
+        return orjson.dumps(self.engine.explain(request_id, item_id), option=_OPTIONS)
+
+    def item(self, item_id: str) -> bytes:
+        """The catalogue entry of an item."""
+        found = self.engine.items([item_id])
+        if not found:
+            raise NotFound("The live release knows no such item", found=item_id)
+        return orjson.dumps(found[0])
+
+    # --------------------------------------------------------------------------------------------------------------- events
+
+    def events(self, body: bytes) -> bytes:
+        """Keep the events in ``body``; answers when they are durable."""
+        count = self.engine.metrics.events
+        events, rejected = parse_events(body, self.config.max_events)
+        indices, rows = [], []
+        for index, event in events:
+            verdict = validate_event(event)
+            if isinstance(verdict, Refusal):
+                rejected.append(Refused(index, verdict.field, verdict.found, verdict.expected))
+            else:
+                indices.append(index)
+                rows.append(verdict)
+        count.add("rejected", amount=len(rejected))
+        try:
+            new = self.engine.append(rows) if rows else []
+        except StoreError:
+            count.add("refused", amount=len(rows))
+            raise
+        accepted = sum(new)
+        count.add("accepted", amount=accepted)
+        count.add("duplicate", amount=len(new) - accepted)
+        self._purge_deleted([row for row, is_new in zip(rows, new, strict=True) if is_new and row["event"] == "user" and row["deleted"]])
+        rejected.sort(key=lambda refused: refused.index)
+        listed = [{"index": one.index, "field": one.field, "found": one.found, "expected": one.expected} for one in rejected]
+        return orjson.dumps({"accepted": accepted, "duplicates": len(new) - accepted, "rejected": listed})
+
+    def _purge_deleted(self, rows: list[dict[str, Any]]) -> None:
+        """The store has forgotten these users already; lake and artefacts follow without keeping the sender waiting."""
+        for row in rows:
+            self._later.submit(self._purge_the_rest, row["user_id"], row["tenant"])
+
+    def _purge_the_rest(self, user_id: str, tenant: str) -> None:
+        try:
+            purge_user(self.engine.workspace, self.engine.store, user_id, tenant)
+        except Exception:
+            log.exception("A deleted user is out of the store, but not yet out of lake and artefacts; DELETE /v1/users/{id} tries again")
+
+    # ---------------------------------------------------------------------------------------------------------------- users
+
+    def users(self) -> bytes:
+        """A few users to look through."""
+        return orjson.dumps({"users": self.engine.sample_users()})
+
+    def user_state(self, user_id: str, query: Mapping[str, str]) -> bytes:
+        """What is known of a user."""
+        live = self.engine.live
+        state = self.engine.store.state(user_id, _tenant(query))
+        return orjson.dumps(user_view(state, live.feed.catalogue if live else None))
+
+    def delete_user(self, user_id: str, query: Mapping[str, str]) -> bytes:
+        """Forget a user everywhere; answers when it is done."""
+        purged = purge_user(self.engine.workspace, self.engine.store, user_id, _tenant(query))
+        self.engine.poll()
+        return orjson.dumps(purged.to_dict())
+
+    # ------------------------------------------------------------------------------------------------------------- releases
+
+    def releases(self) -> bytes:
+        """Every release, oldest first."""
+        serving, named = self.engine.live, self.engine.releases.current_id()
+        releases = [_release_view(release, serving, named) for release in self.engine.releases.list()]
+        return orjson.dumps({"live": serving.release.id if serving else None, "releases": releases})
+
+    def promote(self, release_id: str) -> bytes:
+        """Make a release live; answers when this process serves it."""
+        if not release_id.isalnum():
+            raise NotFound("There is no such release", found=release_id, expected=[release.id for release in self.engine.releases.list()])
+        before = self.engine.live
+        release = self.engine.releases.promote(release_id)
+        self.engine.poll()
+        failure = self.engine.failure
+        if failure is not None and failure.release_id == release_id:
+            hint = "The release before it still serves. Promote another one, or mend this one: it is tried again by itself."
+            raise Problem(503, "release_load_failed", f"The release could not be loaded: {failure.message}", found=release_id, hint=hint)
+        return orjson.dumps({"live": release.id, "label": release.label, "before": before.release.id if before else None})
+
+    # --------------------------------------------------------------------------------------------------------------- probes
+
+    def health(self) -> bytes:
+        """Alive, and what is not as it should be."""
+        live, failure = self.engine.live, self.engine.failure
+        store = self.engine.store_works()
+        troubles = [f"Release {failure.release_id} could not be loaded: {failure.message}"] if failure else []
+        troubles += [] if store else ["The store cannot be reached."]
+        release = {"id": live.release.id, "label": live.release.label, "created_ms": live.release.created_ms} if live else None
+        return orjson.dumps(
+            {"status": "degraded" if troubles else "ok", "release": release, "store": "up" if store else "down", "troubles": troubles}
+        )
+
+    def ready(self) -> bytes:
+        """Whether pages can be served and events kept. Raises :class:`Problem` 503 where not."""
+        if self.engine.live is None:
+            raise Problem(503, "no_release", NOTES["no_release"], hint="Run `corkboard build`.")
+        if not self.engine.store_works():
+            raise Problem(
+                503, "store_unreachable", "The store cannot be reached", hint="Pages are served all the same; events are refused."
+            )
+        return orjson.dumps({"status": "ready", "release": self.engine.live.release.id})
+
+
+def _empty_page() -> dict[str, Any]:
+    return {"request_id": None, "release": None, "release_label": None, "items": [], "next_cursor": None, "notes": [_note("no_release")]}
+
+
+def _note(code: str) -> dict[str, str]:
+    return {"code": code, "text": NOTES[code]}
+
+
+def _release_view(release: Release, serving: Live | None, named: str | None) -> dict[str, Any]:
+    parts = {role: artifact.key for role, artifact in sorted(release.artifacts.items())}
+    is_live = serving is not None and serving.release.id == release.id
+    return {
+        "id": release.id,
+        "label": release.label,
+        "created_ms": release.created_ms,
+        "live": is_live,
+        "current": release.id == named,
+        "artifacts": parts,
+        "metrics": dict(release.metrics),
+    }
+
+
+def _tenant(query: Mapping[str, str]) -> str:
+    return query.get("tenant") or DEFAULT_TENANT

@@ -1,0 +1,200 @@
+"""Bodies that come in: bytes to typed requests, or a :class:`Problem` that says what was found and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from msgspec import Meta, Struct
+
+from corkboard.lake.schema import SESSION_KEY
+from corkboard.serving.problems import Problem, shown
+
+MAX_ID_BYTES = 512
+"""Longest id, as in the tables of the lake."""
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
+
+_EXPECTED = re.compile(r"^Expected (?P<expected>.+?)(?:, got `(?P<found>[^`]*)`)?(?: - at `\$\.?(?P<path>[^`]*)`)?$")
+_MISSING = re.compile(r"missing required field `(?P<path>[^`]*)`")
+
+
+class RecommendBody(Struct, forbid_unknown_fields=True):
+    """The body of ``POST /v1/recommend``. ``user_id`` or ``session_id`` must be there."""
+
+    surface: str = "home"
+    user_id: Id | None = None
+    session_id: Id | None = None
+    tenant: Id = "default"
+    item_id: Id | None = None
+    query: Annotated[str, Meta(max_length=1000)] | None = None
+    k: Annotated[int, Meta(ge=1, le=1000)] = 25
+    cursor: Annotated[str, Meta(max_length=65_536)] | None = None
+    filter: dict[str, Any] | None = None
+    explain: bool = False
+    """Add to each item what ``GET /v1/explain`` would say of it."""
+    details: bool = False
+    """Add to each item its catalogue entry."""
+
+
+_decode_recommend = msgspec.json.Decoder(RecommendBody).decode
+
+
+def parse_recommend(body: bytes, surfaces: Sequence[str]) -> RecommendBody:
+    """The request in ``body``. Raises :class:`Problem` (400) with the nearest known name for an unknown key or surface."""
+    try:
+        asked = _decode_recommend(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise explain_refusal(body, error, RecommendBody) from None
+    if asked.surface not in surfaces:
+        raise Problem(
+            400,
+            "unknown_surface",
+            "This surface is not built",
+            found=asked.surface,
+            expected=list(surfaces),
+            hint=_near(asked.surface, surfaces),
+        )
+    if asked.user_id is None and asked.session_id is None:
+        raise Problem(
+            400,
+            "nobody",
+            "A page is for somebody",
+            expected="user_id or session_id",
+            hint="For a visitor without a name send any session_id.",
+        )
+    for name in ("user_id", "session_id", "tenant", "item_id"):
+        _check_id(name, getattr(asked, name))
+    return asked
+
+
+def _check_id(name: str, value: str | None) -> None:
+    """The same verdict on an id that an event with it would get: otherwise its page could never reach the lake."""
+    if value is not None and len(value.encode()) > MAX_ID_BYTES:
+        raise Problem(400, "bad_input", f"{name} is too long", found=value, expected=f"at most {MAX_ID_BYTES} bytes")
+    if name == "user_id" and value is not None and value.startswith(SESSION_KEY):
+        hint = "For a visitor without a name send session_id."
+        raise Problem(
+            400,
+            "bad_input",
+            "A user id may not pass for a session",
+            found=value,
+            expected=f"not {SESSION_KEY!r} at its beginning",
+            hint=hint,
+        )
+
+
+def explain_refusal(body: bytes, error: Exception, kind: type[Struct]) -> Problem:
+    """Why ``body`` is not a ``kind``: not JSON, not an object, an unknown key, or a wrong value."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as broken:
+        return Problem(
+            400, "not_json", f"The body is not JSON: {broken.msg} at byte {broken.pos}", found=_peek(body), expected="a JSON object"
+        )
+    if not isinstance(value, dict):
+        return Problem(400, "bad_input", "The body is not an object", found=type(value).__name__, expected="a JSON object")
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    refuse_unknown_keys(value, known)
+    message = str(error)
+    missing = _MISSING.search(message)
+    if missing:
+        return Problem(400, "bad_input", f"{missing['path']} is missing", expected=missing["path"])
+    match = _EXPECTED.match(message)
+    if match is None:
+        return Problem(400, "bad_input", message)
+    path = match["path"] or ""
+    found = value.get(path) if path in value else match["found"]
+    return Problem(400, "bad_input", f"{path or 'The body'} has a wrong value", found=found, expected=match["expected"].replace("`", ""))
+
+
+def refuse_unknown_keys(value: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise :class:`Problem` for the first key that is not ``known``, with the nearest name that is."""
+    for key in value:
+        if key not in known:
+            raise Problem(400, "unknown_key", "There is no such key here", found=key, expected=list(known), hint=_near(key, known))
+
+
+def _near(name: str, known: Sequence[str]) -> str | None:
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else None
+
+
+def _peek(body: bytes) -> str:
+    return body[:60].decode("utf-8", "replace")
+
+
+# --------------------------------------------------------------------------------------------------------------- events
+
+
+class Refused(Struct):
+    """One event that was not taken: its place in the body, and what is wrong with which field."""
+
+    index: int
+    field: str
+    found: Any
+    expected: Any
+
+
+def parse_events(body: bytes, max_events: int) -> tuple[list[tuple[int, dict[str, Any]]], list[Refused]]:
+    """(index, event) of every object in ``body``, and what is there besides objects.
+
+    ``body`` is a JSON list of events, one event, ``{"events": [...]}`` or one JSON object a line. Raises :class:`Problem` 400
+    where nothing is well-formed JSON and 413 for more than ``max_events``.
+    """
+    values, refused = _values(body)
+    if len(values) + len(refused) > max_events:
+        raise Problem(
+            413,
+            "too_many_events",
+            "Too many events in one body",
+            found=len(values) + len(refused),
+            expected=f"at most {max_events}",
+            hint="Send them in several requests.",
+        )
+    events = []
+    for index, value in values:
+        if isinstance(value, dict):
+            events.append((index, value))
+        else:
+            refused.append(Refused(index, "", shown(value), "a JSON object"))
+    return events, refused
+
+
+def _values(body: bytes) -> tuple[list[tuple[int, Any]], list[Refused]]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return _lines(body, error)
+    if isinstance(value, dict) and "event" not in value and "events" in value:
+        refuse_unknown_keys(value, ["events"])
+        value = value["events"]
+        if not isinstance(value, list):
+            raise Problem(400, "bad_input", "events is not a list", found=type(value).__name__, expected="a list of events")
+    return list(enumerate(value if isinstance(value, list) else [value])), []
+
+
+def _lines(body: bytes, whole: orjson.JSONDecodeError) -> tuple[list[tuple[int, Any]], list[Refused]]:
+    values: list[tuple[int, Any]] = []
+    refused: list[Refused] = []
+    index = 0
+    for line in body.splitlines():
+        if not line.strip():
+            continue
+        try:
+            values.append((index, orjson.loads(line)))
+        except orjson.JSONDecodeError:
+            refused.append(Refused(index, "", _peek(line), "a JSON object on one line"))
+        index += 1
+    if not values:
+        raise Problem(
+            400,
+            "not_json",
+            f"The body is not JSON: {whole.msg} at byte {whole.pos}",
+            found=_peek(body),
+            expected='a list of events, {"events": [...]} or one JSON object a line',
+        )
+    return values, refused

@@ -1,0 +1,290 @@
+"""The routes, and the description of them that ``/openapi.json`` answers.
+
+What events may hold is read from the tables of the lake, so that the description cannot differ from the verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from corkboard.lake.schema import ACTIONS, EVENT_TABLE, KINDS, SURFACES, TABLES, Column
+from corkboard.serving.bodies import RecommendBody
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route: ``answer`` and ``body`` name schemas below ``components``, None is "no JSON body"."""
+
+    method: str
+    path: str
+    summary: str
+    answer: str | None
+    body: str | None = None
+    errors: tuple[int, ...] = ()
+    tenant: bool = False
+
+
+ROUTES: dict[str, Route] = {
+    "events": Route(
+        "POST", "/v1/events", "Keep live events; answers when they are durable and shape every page.", "Taken", "Events", (400, 413, 503)
+    ),
+    "recommend": Route(
+        "POST",
+        "/v1/recommend",
+        "A page for somebody. Always a page: what could not be computed is named in notes.",
+        "Page",
+        "RecommendBody",
+        (400, 413),
+    ),
+    "explain": Route(
+        "GET", "/v1/explain/{request_id}/{item_id:path}", "Why an item is on a page, or why it is not.", "Explanation", errors=(404, 503)
+    ),
+    "items": Route("GET", "/v1/items/{item_id:path}", "The catalogue entry of an item, live ones included.", "Item", errors=(404,)),
+    "users": Route("GET", "/v1/users", "A few known users with their number of actions, for the page to offer.", "Users"),
+    "user_state": Route(
+        "GET",
+        "/v1/users/{user_id:path}/state",
+        "What is known of a user; `session:ID` for a visitor.",
+        "UserState",
+        errors=(503,),
+        tenant=True,
+    ),
+    "delete_user": Route(
+        "DELETE",
+        "/v1/users/{user_id:path}",
+        "Forget a user in store, served log, lake and artefacts.",
+        "Purged",
+        errors=(503,),
+        tenant=True,
+    ),
+    "releases": Route("GET", "/v1/releases", "Every release, oldest first, and which one is live.", "Releases"),
+    "promote": Route(
+        "POST",
+        "/v1/releases/{release_id}:promote",
+        "Make a release live while serving; rolling back is promoting an older one.",
+        "Promoted",
+        errors=(404, 503),
+    ),
+    "health": Route("GET", "/healthz", "The process is alive; `troubles` says what is wrong.", "Health"),
+    "ready": Route("GET", "/readyz", "A release is live and the store answers; 503 otherwise.", "Ready", errors=(503,)),
+    "metrics": Route("GET", "/metrics", "Counters in the Prometheus text format.", None),
+    "openapi": Route("GET", "/openapi.json", "This description.", None),
+}
+
+_SAID = {
+    400: "The request is wrong.",
+    401: "An API key is needed.",
+    404: "It is not there.",
+    413: "The body is too large.",
+    503: "Something here does not work just now; try again.",
+}
+_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+
+
+def api_description(version: str) -> Schema:
+    """The OpenAPI 3.1 document."""
+    paths: dict[str, Schema] = {}
+    for name, route in ROUTES.items():
+        paths.setdefault(_PARAMETER.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(name, route)
+    security = {"bearer": {"type": "http", "scheme": "bearer"}, "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Corkboard", "version": version, "description": "Feeds that react to the last tap."},
+        "security": [{}, {"bearer": []}, {"key": []}],
+        "paths": paths,
+        "components": {"schemas": _schemas(), "securitySchemes": security},
+    }
+
+
+def _operation(name: str, route: Route) -> Schema:
+    answer = _content(_ref(route.answer)) if route.answer else {"text/plain" if name == "metrics" else "application/json": {}}
+    errors = {*route.errors, *([401] if route.path.startswith("/v1/") else [])}
+    operation: Schema = {
+        "operationId": name,
+        "summary": route.summary,
+        "parameters": [_path_parameter(found) for found in _PARAMETER.findall(route.path)],
+        "responses": {"200": {"description": "Fine.", "content": answer}},
+    }
+    if route.tenant:
+        operation["parameters"].append({"name": "tenant", "in": "query", "schema": {"type": "string", "default": "default"}})
+    for status in sorted(errors):
+        operation["responses"][str(status)] = {"description": _SAID[status], "content": _content(_ref("Error"))}
+    if route.body:
+        operation["requestBody"] = {"required": True, "content": _content(_ref(route.body))}
+    return operation
+
+
+def _path_parameter(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _content(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+# -------------------------------------------------------------------------------------------------------------- schemas
+
+_TEXT: Schema = {"type": "string"}
+_MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+_WHOLE: Schema = {"type": "integer"}
+_NUMBER: Schema = {"type": "number"}
+_ANY: Schema = {}
+
+
+def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
+    return {"type": "object", "properties": {**required, **(optional or {})}, "required": list(required)}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def _map(of: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": of}
+
+
+def _schemas() -> dict[str, Schema]:
+    _, bodies = msgspec.json.schema_components([RecommendBody], ref_template="#/components/schemas/{name}")
+    events = {_event_name(kind): _event(kind) for kind in EVENT_TABLE}
+    event = {
+        "oneOf": [_ref(name) for name in events],
+        "discriminator": {"propertyName": "event", "mapping": {kind: _ref(_event_name(kind))["$ref"] for kind in EVENT_TABLE}},
+    }
+    several = {"oneOf": [_list(_ref("Event")), _ref("Event"), _object({"events": _list(_ref("Event"))})]}
+    return {**bodies, **events, "Event": event, "Events": several, **_page_schemas(), **_user_schemas(), **_release_schemas()}
+
+
+def _page_schemas() -> dict[str, Schema]:
+    rejected = _object({"index": _WHOLE, "field": _TEXT, "found": _ANY, "expected": _ANY})
+    note = _object({"code": _TEXT, "text": _TEXT})
+    slot = _object(
+        {"item_id": _TEXT, "score": _NUMBER, "source": _list(_TEXT), "reason": _TEXT},
+        {"item": _ref("Item"), "explanation": _ref("Explanation")},
+    )
+    page = {
+        "request_id": _MAYBE_TEXT,
+        "release": _MAYBE_TEXT,
+        "release_label": _MAYBE_TEXT,
+        "items": _list(slot),
+        "next_cursor": _MAYBE_TEXT,
+        "notes": _list(note),
+    }
+    stage = _object({"rank": _WHOLE, "score": _NUMBER}, {"of": _WHOLE})
+    why = {
+        "request_id": _TEXT,
+        "release": _MAYBE_TEXT,
+        "item_id": _TEXT,
+        "on_page": {"type": "boolean"},
+        "why": _TEXT,
+        "sources": _list(_TEXT),
+        "stages": _map(stage),
+    }
+    more = {
+        "heads": _map(_NUMBER),
+        "utility": _map(_NUMBER),
+        "features": _list(_ANY),
+        "rules": _list(_ANY),
+        "time_ms": _WHOLE,
+        "user_id": _MAYBE_TEXT,
+    }
+    names = ("title", "category", "creator_id", "brand_id", "merchant_id", "link", "image", "currency")
+    item = _object(
+        {"item_id": _TEXT, "kind": {"enum": list(KINDS)}, "available": {"type": "boolean"}, "created_ms": _WHOLE},
+        {**dict.fromkeys(names, _MAYBE_TEXT), "price_minor": {"type": ["integer", "null"]}},
+    )
+    error = {"code": _TEXT, "message": _TEXT, "found": _ANY, "expected": _ANY, "hint": _MAYBE_TEXT, "request_id": _TEXT}
+    return {
+        "Error": _object({"error": _object(error)}),
+        "Taken": _object({"accepted": _WHOLE, "duplicates": _WHOLE, "rejected": _list(rejected)}),
+        "Page": _object(page),
+        "Explanation": _object(why, more),
+        "Item": item,
+    }
+
+
+def _user_schemas() -> dict[str, Schema]:
+    action = _object(
+        {"time_ms": _WHOLE, "event_id": _TEXT, "action": {"enum": list(ACTIONS)}},
+        dict.fromkeys(("item_id", "creator_id", "surface", "title", "category"), _MAYBE_TEXT),
+    )
+    lists = dict.fromkeys(("follows", "blocks", "hidden"), _list(_TEXT))
+    state = {
+        "user_id": _TEXT,
+        "known": {"type": "boolean"},
+        "actions": _list(action),
+        "counts": _map(_WHOLE),
+        **lists,
+        "profile": _map(_ANY),
+    }
+    purged = _object({"store_rows": _WHOLE, "lake_rows": _map(_WHOLE), "artifact_rows": _map(_WHOLE)})
+    return {
+        "Users": _object({"users": _list(_object({"user_id": _TEXT, "actions": _WHOLE}))}),
+        "UserState": _object(state, {"first_ms": _WHOLE, "last_ms": _WHOLE}),
+        "Purged": _object({"user_id": _TEXT, "purged": purged}),
+    }
+
+
+def _release_schemas() -> dict[str, Schema]:
+    release = _object(
+        {
+            "id": _TEXT,
+            "label": _TEXT,
+            "created_ms": _WHOLE,
+            "live": {"type": "boolean"},
+            "current": {"type": "boolean"},
+            "artifacts": _map(_TEXT),
+            "metrics": _map(_ANY),
+        }
+    )
+    live = _object({"id": _TEXT, "label": _TEXT, "created_ms": _WHOLE})
+    return {
+        "Releases": _object({"live": _MAYBE_TEXT, "releases": _list(release)}),
+        "Promoted": _object({"live": _TEXT, "label": _TEXT, "before": _MAYBE_TEXT}),
+        "Health": _object(
+            {
+                "status": {"enum": ["ok", "degraded"]},
+                "release": {"oneOf": [live, {"type": "null"}]},
+                "store": {"enum": ["up", "down"]},
+                "troubles": _list(_TEXT),
+            }
+        ),
+        "Ready": _object({"status": _TEXT, "release": _TEXT}),
+    }
+
+
+def _event_name(kind: str) -> str:
+    return f"{kind.capitalize()}Event"
+
+
+def _event(kind: str) -> Schema:
+    table = TABLES[EVENT_TABLE[kind]]
+    columns = {column.name: _column(column) for column in table.columns}
+    required = ["event", *(name for name in table.required if name != "event_id")]
+    return {"type": "object", "properties": {"event": {"const": kind}, **columns}, "required": required}
+
+
+def _column(column: Column) -> Schema:
+    choices = {"action": ACTIONS, "surface": SURFACES, "kind": KINDS}.get(column.name)
+    schema = {"enum": list(choices)} if choices else _of_dtype(column.dtype)
+    return {**schema, "description": column.kind.expected}
+
+
+def _of_dtype(dtype: pl.DataType) -> Schema:
+    if isinstance(dtype, pl.List):
+        return _list(_of_dtype(dtype.inner))  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return {"type": "object", "properties": {part.name: _of_dtype(part.dtype) for part in dtype.fields}}  # type: ignore[arg-type]
+    if dtype == pl.Boolean:
+        return {"type": "boolean"}
+    return _WHOLE if dtype.is_integer() else _NUMBER if dtype.is_float() else _TEXT

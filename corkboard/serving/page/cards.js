@@ -1,0 +1,112 @@
+// One card of the feed: its picture, its words, its buttons and its keys.
+
+import { icon } from "./icons.js";
+import { paintAvatar, ratioOf, tile } from "./tiles.js";
+
+/** An element with properties, attributes (`aria-…`, `data-…`) and children. */
+export function make(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null) continue;
+    if (name.includes("-")) element.setAttribute(name, value); else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const titleOf = (item) => item.title || item.item_id;
+
+/** A price as people of this browser write it, or null. */
+export function priceOf(item) {
+  if (item.price_minor === null || item.price_minor === undefined) return null;
+  const currency = item.currency || "EUR";
+  try {
+    const format = new Intl.NumberFormat(undefined, { style: "currency", currency });
+    return format.format(item.price_minor / 10 ** format.resolvedOptions().maximumFractionDigits);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // a currency the browser doesn't know
+    return `${(item.price_minor / 100).toFixed(2)} ${currency}`;
+  }
+}
+
+/** "hand_made toys" as people write it. */
+export const humane = (text) => String(text).replaceAll("_", " ").replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
+
+const KEYS = { s: "save", h: "hide", f: "follow", w: "why" };
+
+export class Card {
+  /** `slot` is one item of an answer of the server, `act(card, what)` hears of every wish. */
+  constructor(slot, place, act) {
+    this.item = slot.item;
+    this.slot = slot;
+    this.place = place; // request, position and the cursor its page came from
+    this.ratio = ratioOf(this.item.item_id);
+    this.height = 0;
+    this.fresh = true;
+    this.saved = null; // event id of the save that holds, if any
+    this.build(act);
+  }
+
+  get id() { return this.item.item_id; }
+
+  build(act) {
+    const { item } = this, name = titleOf(item), price = priceOf(item);
+    const wish = (what) => (event) => { event.stopPropagation(); act(this, what); };
+    this.picture = make("button", { className: "tile", type: "button", "aria-label": `Open ${name}`, onclick: wish("open") }, tile(item, this.ratio));
+    this.saveButton = make("button", { className: "save-button", type: "button", onclick: wish("save") });
+    this.hideButton = make("button", { className: "icon-button hide-button", type: "button", "aria-label": `Hide ${name}`, title: "Hide this", onclick: wish("hide") }, icon("hide"));
+    this.whyButton = make("button", { className: "icon-button why-button", type: "button", "aria-label": `Why is ${name} here?`, title: "Why is this here?", onclick: wish("why") }, icon("why"));
+    this.maker = item.creator_id ? make("button", { className: "maker follow-button", type: "button", onclick: wish("follow") }) : make("span", { className: "maker" });
+    this.element = make("article", { className: "card entering", "aria-label": name, "data-item": item.item_id },
+      make("div", {}, this.picture, this.saveButton),
+      make("div", { className: "meta" },
+        make("h3", { className: "title", textContent: name }),
+        make("p", { className: "facts" },
+          price && make("span", { className: "price", textContent: price }),
+          price && item.category && make("span", { textContent: "·", "aria-hidden": "true" }),
+          item.category && make("span", { className: "category", textContent: humane(item.category) })),
+        make("div", { className: "foot" }, this.maker, make("span", { className: "grow" }), this.hideButton, this.whyButton)));
+    this.element.onkeydown = (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+      event.preventDefault();
+      act(this, KEYS[event.key]);
+    };
+    this.showSaved();
+    this.showFollowed(false);
+  }
+
+  showSaved() {
+    const saved = Boolean(this.saved);
+    this.saveButton.replaceChildren(icon("save"), saved ? "Saved" : "Save");
+    this.saveButton.setAttribute("aria-pressed", saved);
+    this.saveButton.setAttribute("aria-label", `${saved ? "Saved, take back" : "Save"} ${titleOf(this.item)}`);
+  }
+
+  showFollowed(followed) {
+    const creator = this.item.creator_id;
+    if (!creator) return;
+    const avatar = make("span", { className: "avatar", "aria-hidden": "true" });
+    paintAvatar(avatar, creator);
+    this.maker.replaceChildren(avatar, make("span", { className: "name", textContent: creator }), icon(followed ? "followed" : "follow"));
+    this.maker.setAttribute("aria-pressed", followed);
+    this.maker.setAttribute("aria-label", `${followed ? "Following" : "Follow"} ${creator}`);
+    this.maker.title = followed ? `You follow ${creator}` : `Follow ${creator}`;
+  }
+
+  /** Say on the card that what lies below has changed, and why. */
+  hint(text) {
+    this.element.querySelector(".flow-hint")?.remove();
+    const hint = make("span", { className: "flow-hint", textContent: text });
+    this.picture.parentElement.style.position = "relative";
+    this.picture.parentElement.append(hint);
+    this.element.classList.add("acted");
+    setTimeout(() => { hint.remove(); this.element.classList.remove("acted"); }, 5000);
+  }
+
+  markNew() {
+    const badge = make("span", { className: "badge", textContent: "New" });
+    this.element.firstChild.style.position = "relative";
+    this.element.firstChild.append(badge);
+    setTimeout(() => badge.remove(), 8000);
+  }
+}

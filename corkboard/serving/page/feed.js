@@ -1,0 +1,247 @@
+// The feed: pages that flow without repeats, and flow anew below a card as soon as something was done.
+
+import { ApiError, newId, recommend, send } from "./api.js";
+import { Card, make } from "./cards.js";
+import { Masonry } from "./masonry.js";
+import { announce, toast } from "./toasts.js";
+
+const PAGE = 25, SEEN_MS = 1500, AHEAD_PX = 1400;
+
+export class Feed {
+  constructor({ box, tail, hint, empty, person, act, noticed }) {
+    Object.assign(this, { box, tail, hint, empty, person, act, noticed });
+    this.cards = [];
+    this.known = new Map(); // every card made for this person, so that one that comes back is the same one
+    this.follows = new Map(); // creator -> event id of the follow, "" where it is older than this page
+    this.gone = new Set(); // hidden here
+    this.masonry = new Masonry(box, () => this.relayout());
+    this.seen = new Seen(() => this.person);
+    this.turn = 0;
+    new IntersectionObserver(([entry]) => { if (entry.isIntersecting) this.more(); }, { rootMargin: `0px 0px ${AHEAD_PX}px 0px` }).observe(tail);
+  }
+
+  relayout() { this.masonry.layout(this.cards.concat(this.ghosts || [])); }
+
+  /** Begin anew, for this person, at the top. */
+  async restart(person = this.person) {
+    this.seen.flush();
+    this.person = person;
+    for (const card of this.cards) card.element.remove();
+    this.cards = [];
+    this.known.clear();
+    this.gone.clear();
+    this.follows.clear();
+    this.cursor = null;
+    this.done = false;
+    this.empty.hidden = true;
+    scrollTo({ top: 0 });
+    await this.more();
+  }
+
+  /** The next page below what is there. */
+  async more() {
+    if (this.loading || this.done || this.person === undefined) return;
+    this.showGhosts();
+    const page = await this.ask(this.cursor, PAGE);
+    if (page === null) return;
+    this.append(page);
+  }
+
+  /** Ask anew for what comes after `card`: all above it stays, all below it flows from what is known now. */
+  async flowBelow(card, why, leaving = null) {
+    this.seen.flush();
+    const kept = this.keptAbove(card).filter((other) => other !== leaving);
+    const last = kept.at(-1);
+    const cursor = last ? last.place.cursor : null; // the server leaves out what came before it; the rest of that page we name
+    const exclude = kept.filter((other) => other.place.cursor === cursor).map((other) => other.id);
+    const page = await this.ask(cursor, PAGE, exclude);
+    if (page === null) return;
+    const before = new Set(this.cards.map((other) => other.id));
+    const dropped = this.cards.filter((other) => !kept.includes(other));
+    this.cards = kept;
+    const added = this.append(page, false);
+    for (const other of dropped) if (!this.cards.includes(other)) this.remove(other);
+    for (const other of added) if (!before.has(other.id)) other.markNew();
+    this.relayout();
+    if (this.cards.includes(card)) card.hint(`Updated after your ${why}`);
+    announce(`The feed below was updated after your ${why}.`);
+  }
+
+  keptAbove(card) {
+    const at = this.cards.indexOf(card), bottom = card.y + card.height;
+    return this.cards.filter((other, i) => i <= at || other.y < bottom - 24);
+  }
+
+  async ask(cursor, k, exclude = []) {
+    const turn = ++this.turn;
+    this.loading = true;
+    this.box.setAttribute("aria-busy", "true");
+    try {
+      const page = await recommend({ surface: "home", k, details: true, ...this.person.fields, ...(cursor ? { cursor } : {}), ...(exclude.length ? { filter: { exclude_ids: exclude } } : {}) });
+      if (turn !== this.turn) return null; // something newer was asked meanwhile
+      page.askedWith = cursor;
+      this.noticed(page);
+      return page;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (turn === this.turn) this.sayTrouble(error);
+      return null;
+    } finally {
+      if (turn === this.turn) {
+        this.loading = false;
+        this.clearGhosts();
+        this.box.setAttribute("aria-busy", "false");
+      }
+    }
+  }
+
+  append(page, flow = true) {
+    const here = new Set(this.cards.map((card) => card.id)), added = [];
+    page.items.forEach((slot, position) => {
+      if (here.has(slot.item_id) || this.gone.has(slot.item_id)) return;
+      here.add(slot.item_id);
+      const place = { request: page.request_id, position, cursor: page.askedWith };
+      let card = this.known.get(slot.item_id);
+      if (card) Object.assign(card, { slot, place });
+      else {
+        card = new Card(slot, place, this.act);
+        this.known.set(slot.item_id, card);
+        card.showFollowed(this.follows.has(card.item.creator_id));
+      }
+      if (!card.element.isConnected) { card.fresh = true; card.element.classList.add("entering"); card.element.classList.remove("settled", "leaving"); }
+      this.box.append(card.element); // also moves one that was there: the order of the page is the order of the feed
+      this.seen.watch(card);
+      added.push(card);
+    });
+    this.cards.push(...added);
+    this.cursor = page.next_cursor;
+    this.done = !page.next_cursor || (!added.length && !page.items.length);
+    this.sayEmpty(page);
+    this.relayout();
+    if (flow && !added.length && !this.done) queueMicrotask(() => this.more());
+    return added;
+  }
+
+  remove(card) {
+    this.seen.forget(card);
+    card.element.classList.add("leaving");
+    setTimeout(() => { if (!this.cards.includes(card)) { card.element.remove(); card.height = 0; } }, 240);
+  }
+
+  /** Take a card away; what was after it moves up. */
+  drop(card) {
+    this.gone.add(card.id);
+    this.cards = this.cards.filter((other) => other !== card);
+    this.remove(card);
+    this.relayout();
+  }
+
+  /** Put a card back where it was. */
+  putBack(card, at) {
+    this.gone.delete(card.id);
+    card.fresh = true;
+    card.height = 0;
+    card.element.classList.remove("leaving", "settled");
+    card.element.classList.add("entering");
+    this.box.insertBefore(card.element, this.cards[at]?.element || null);
+    this.cards.splice(at, 0, card);
+    this.seen.watch(card);
+    this.relayout();
+  }
+
+  showFollows() {
+    for (const card of this.known.values()) card.showFollowed(this.follows.has(card.item.creator_id));
+  }
+
+  /** The last card that reaches into the window, so that nothing in view jumps when the rest changes. */
+  lastInView() {
+    const edge = scrollY + innerHeight - this.box.offsetTop;
+    return this.cards.filter((card) => card.y < edge).at(-1);
+  }
+
+  showGhosts() {
+    if (this.ghosts) return;
+    this.ghosts = [1.3, 1, 1.5, 1.2, 1.33, 1, 1.4, 1.25, 1.1, 1.5].map((ratio) => {
+      const picture = make("div", { className: "ghost" });
+      const element = make("div", { className: "card", "aria-hidden": "true" }, picture);
+      this.box.append(element);
+      return { element, picture, ratio, height: 0 };
+    });
+    this.relayout();
+  }
+
+  clearGhosts() {
+    for (const ghost of this.ghosts || []) ghost.element.remove();
+    this.ghosts = null;
+  }
+
+  sayEmpty(page) {
+    const nothing = this.cards.length === 0;
+    this.empty.hidden = !nothing;
+    if (!nothing) return;
+    const waiting = page.notes.some((note) => note.code === "no_release");
+    this.empty.replaceChildren(
+      make("h2", { textContent: waiting ? "Your feed is on its way" : "Nothing to show yet" }),
+      make("p", { textContent: waiting ? "The first release is still being built. The page fills by itself as soon as it is there." : "There are no items that this person may see. Add some, or look at the feed as somebody else." }));
+  }
+
+  sayTrouble(error) {
+    const again = { label: "Try again", run: () => this.more() };
+    if (this.cards.length === 0 && error.status !== 401) {
+      const button = make("button", { className: "pill strong", textContent: "Try again", onclick: () => this.restart() });
+      this.empty.replaceChildren(make("h2", { textContent: "The feed could not be loaded" }), make("p", { textContent: error.kindly }), button);
+      this.empty.hidden = false;
+      this.relayout();
+    } else toast(error.kindly, { bad: true, action: again, id: "trouble", ms: 12000 });
+  }
+}
+
+/** Tells the server what was really on the screen: each slot once, some seconds after it came into view. */
+class Seen {
+  constructor(person) {
+    this.person = person;
+    this.cards = new Map();
+    this.waiting = [];
+    this.told = new Set();
+    this.observer = new IntersectionObserver((entries) => {
+      for (const entry of entries) if (entry.isIntersecting) this.note(this.cards.get(entry.target));
+    }, { threshold: 0.5 });
+    addEventListener("pagehide", () => this.flush());
+  }
+
+  watch(card) {
+    this.cards.set(card.picture, card);
+    this.observer.unobserve(card.picture);
+    this.observer.observe(card.picture);
+  }
+
+  forget(card) {
+    this.observer.unobserve(card.picture);
+    this.cards.delete(card.picture);
+  }
+
+  note(card) {
+    const name = card && `${card.place.request} ${card.id}`;
+    if (!card || this.told.has(name)) return;
+    this.told.add(name);
+    this.waiting.push({ request: card.place.request, slot: { item_id: card.id, position: card.place.position, score: card.slot.score, source: card.slot.source.join(",") || null } });
+    this.timer ||= setTimeout(() => this.flush(), SEEN_MS);
+  }
+
+  flush() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const byRequest = Map.groupBy ? Map.groupBy(this.waiting, (one) => one.request) : group(this.waiting);
+    this.waiting = [];
+    const events = [...byRequest].map(([request_id, shown]) => ({
+      event: "impression", event_id: newId(), time_ms: Date.now(), request_id, surface: "home", ...this.person().fields, slots: shown.map((one) => one.slot),
+    }));
+    if (events.length) send(events, { keepalive: true }).catch((error) => console.warn("Impressions were not kept:", error.message));
+  }
+}
+
+function group(shown) {
+  const groups = new Map();
+  for (const one of shown) groups.set(one.request, [...(groups.get(one.request) || []), one]);
+  return groups;
+}

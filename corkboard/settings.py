@@ -1,0 +1,83 @@
+"""The settings tree: each room's light section, put together, and the one dial ``scale``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from corkboard.config import Section, load
+from corkboard.embeddings.config import EmbeddingsConfig
+from corkboard.experiments.config import EvaluationConfig
+from corkboard.feed.config import FeedConfig
+from corkboard.lake.config import LakeConfig
+from corkboard.lake.importers.config import ImportConfig
+from corkboard.ranking.config import RankingConfig
+from corkboard.retrieval.config import RetrievalConfig
+from corkboard.serving.config import ServingConfig
+from corkboard.state.config import StateConfig
+from corkboard.world.config import WorldConfig
+
+Scale = Literal["tiny", "small", "base", "large"]
+
+_SCALES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "world": {"items": 300, "users": 150, "days": 42},
+        "embeddings": {"content": {"training": {"steps": 60}}},
+        "ranking": {"rows": {"max_rows": 30_000}, "pointwise": {"epochs": 3}},
+    },
+    "small": {},
+    "base": {"ranking": {"rows": {"max_rows": 2_000_000}}, "world": {"items": 20_000, "users": 10_000}},
+    "large": {"ranking": {"rows": {"max_rows": 10_000_000}}, "world": {"items": 200_000, "users": 100_000}},
+}
+"""What the dial sets; an explicit value wins over it. ``small`` is what the defaults are made for."""
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    scale: Scale = "small"
+    """One dial for widths, lengths and budgets: tiny (tests), small (the demo), base (published sizes), large."""
+    seed: int = 7
+    """Every random choice of a build derives from it."""
+    tenant: str = "default"
+    """The tenant whose rows are ingested, built and served."""
+    world: WorldConfig = WorldConfig()
+    """The built-in world."""
+    imports: ImportConfig = ImportConfig()
+    """How outside data becomes ours."""
+    lake: LakeConfig = LakeConfig()
+    """The data at rest and its calendar."""
+    state: StateConfig = StateConfig()
+    """The online store."""
+    embeddings: EmbeddingsConfig = EmbeddingsConfig()
+    """Vectors."""
+    retrieval: RetrievalConfig = RetrievalConfig()
+    """Baselines, indexes and candidate sources."""
+    ranking: RankingConfig = RankingConfig()
+    """The ranker, its training rows and what an action is worth."""
+    feed: FeedConfig = FeedConfig()
+    """Rules and diversity of a page."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How it is measured."""
+    serving: ServingConfig = ServingConfig()
+    """The server."""
+
+
+class _Dial(Section):
+    """Just enough of the tree to read the dial before everything else."""
+
+    model_config = Section.model_config | {"extra": "ignore"}
+
+    scale: Scale = "small"
+
+
+def load_settings(
+    folder: Path | None = None, file: Path | None = None, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings from defaults, the dial, ``file`` or else ``folder/corkboard.toml``, the environment and ``overrides``."""
+    overrides = list(overrides)
+    if file is None and folder is not None and (folder / "corkboard.toml").exists():
+        file = folder / "corkboard.toml"
+    scale = load(_Dial, file, overrides, environ).scale
+    return load(Settings, file, overrides, environ, base=_SCALES[scale])

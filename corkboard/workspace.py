@@ -1,0 +1,284 @@
+"""The way in from Python: one folder with its lake, artefacts, releases and store, and everything one does with it.
+
+import corkboard as cb
+ws = cb.open("workspace")
+ws.ingest("clicks.csv", map={"user_id": "visitorid", "item_id": "sku", "time_ms": "ts", "action": "event"})
+ws.build()
+ws.evaluate().print()
+ws.recommend("ann", k=25).to_polars()
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corkboard.artifacts import EmbeddingTable, ItemList, Releases, write_atomically
+from corkboard.errors import NotFound
+from corkboard.settings import Settings, load_settings
+
+DAY_MS = 86_400_000
+
+if TYPE_CHECKING:
+    from corkboard.experiments.result import Evaluation
+    from corkboard.feed.home import Feed
+    from corkboard.feed.page import Page
+    from corkboard.lake.calendar import Calendar
+    from corkboard.lake.ingest import IngestReport
+    from corkboard.lake.lake import Lake
+    from corkboard.pipeline.build import Announce, Builder, BuildReport
+    from corkboard.pipeline.gates import Gates
+    from corkboard.pipeline.ledger import Ledger, Progress
+    from corkboard.state.sqlite import SqliteStore
+    from corkboard.world.world import World
+
+
+def open(folder: str | Path, config: Path | None = None, overrides: Iterable[str] = (), must_exist: bool = True) -> Workspace:
+    """The workspace in ``folder``. Raises :class:`NotFound` where there is none, unless ``must_exist`` is off.
+
+    Settings come from ``config`` or else ``folder/corkboard.toml``, the environment and ``overrides`` ("path=value").
+    """
+    folder = Path(folder)
+    if must_exist and not (folder / "lake").exists():
+        raise NotFound(
+            "There is no workspace here",
+            found=str(folder),
+            expected="a folder with a lake",
+            hint="`corkboard ingest FILE -w FOLDER` or `corkboard demo` makes one.",
+        )
+    return Workspace(folder, load_settings(folder, config, overrides))
+
+
+def open_demo(folder: str | Path, config: Path | None = None, overrides: Iterable[str] = ()) -> Workspace:
+    """The workspace of the built-in world, empty at first, with the world's calendar moved to end within the last seven days.
+
+    It is moved by whole weeks, so nothing but dates changes; a world that was made before keeps its dates. A page that is served
+    months after the last action would live on features that no training row ever had.
+    """
+    folder = Path(folder)
+    marker = folder / "world.json"
+    world = load_settings(folder, config, overrides).world
+    week = 7 * DAY_MS
+    moved = world.start_ms + (int(time.time() * 1000) - world.end_ms) // week * week
+    start_ms = json.loads(marker.read_text())["start_ms"] if marker.exists() else moved
+    return open(folder, config, [f"world.start_ms={start_ms}", *overrides], must_exist=False)
+
+
+def demo(folder: str | Path = "workspace/demo", overrides: Iterable[str] = ()) -> Workspace:
+    """The built-in world, built to its best release; made once and kept. Takes a minute or two the first time."""
+    workspace = open_demo(folder, overrides=overrides)
+    workspace.simulate()
+    workspace.build()
+    return workspace
+
+
+class Workspace:
+    """One folder: ``lake/`` (data at rest), ``artifacts/``, ``releases/``, ``store.sqlite`` (live events), ``reports/``."""
+
+    def __init__(self, folder: Path, settings: Settings):
+        self.folder = folder
+        self.settings = settings
+        self.releases = Releases(folder)
+        self._world: World | None = None
+
+    # ---------------------------------------------------------------------------------------------------------- data in
+
+    def lake(self) -> Lake:
+        """The newest snapshot of the data at rest."""
+        from corkboard.lake.lake import Lake
+
+        return Lake(self.folder / "lake")
+
+    def ingest(
+        self,
+        path: str | Path,
+        table: str | None = None,
+        map: Mapping[str, str] | None = None,
+        importer: str | None = None,
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Bring a file or a known outside data set into the lake.
+
+        ``map`` renames columns, ours to theirs. Rows that do not fit are kept beside and listed in the report; good rows of the same file are kept.
+        """
+        from corkboard.lake.importers import find_importer, ingest_outside
+        from corkboard.lake.ingest import ingest_file
+
+        path = Path(path)
+        if not path.exists():
+            raise NotFound("There is no such file or folder", found=str(path))
+        outside = importer is not None or (table is None and not map and find_importer(path) is not None)
+        if outside:
+            return ingest_outside(self.folder / "lake", path, name=importer, config=self.settings.imports, tenant=self.settings.tenant)
+        return ingest_file(self.folder / "lake", path, table=table, map=map, tenant=self.settings.tenant, progress=progress)
+
+    def ingest_store(self) -> IngestReport:
+        """Move the live events and served pages of the online store into the lake, each exactly once."""
+        from corkboard.pipeline.from_store import ingest_store
+
+        with closing(self.store()) as store:
+            return ingest_store(self.folder / "lake", store)
+
+    def simulate(self, out: Path | None = None) -> dict[str, int]:
+        """Make the built-in world and ingest it (once), or write its tables as Parquet files to ``out``. Returns rows by table."""
+        from corkboard.lake.ingest import ingest_frames
+        from corkboard.world.config import WORLD_VERSION
+
+        config = self.settings.world.model_dump(mode="json") | {"version": WORLD_VERSION}
+        marker = self.folder / "world.json"
+        if out is None and marker.exists() and json.loads(marker.read_text()) == config:
+            return self.lake().counts()
+        tables = self.world().tables()
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            for name, frame in tables.items():
+                frame.write_parquet(out / f"{name}.parquet")
+        else:
+            if marker.exists():
+                raise NotFound(
+                    "This workspace holds another world",
+                    found=str(marker),
+                    expected="the settings it was made with",
+                    hint="Use a new workspace.",
+                )
+            ingest_frames(self.folder / "lake", tables, source=f"world {self.settings.world.seed}")
+            write_atomically(marker, json.dumps(config).encode())
+        return {name: len(frame) for name, frame in tables.items()}
+
+    def world(self) -> World:
+        """The simulated world of these settings. Made when it is first asked for."""
+        from corkboard.world.world import World
+
+        if self._world is None:
+            self._world = World(self.settings.world)
+        return self._world
+
+    @property
+    def has_world(self) -> bool:
+        """Whether the lake holds the simulated world, so that an oracle is known."""
+        return (self.folder / "world.json").exists()
+
+    # -------------------------------------------------------------------------------------------------------------- build
+
+    def calendar(self, lake: Lake | None = None) -> Calendar:
+        """The cuts of time of the lake."""
+        from corkboard.lake.calendar import Calendar
+
+        return Calendar.of(lake or self.lake(), self.settings.lake.calendar)
+
+    def builder(self, progress: Progress | None = None, ledger: Ledger | None = None) -> Builder:
+        """What builds the steps of the plan over the newest snapshot of the lake."""
+        from corkboard.pipeline.build import Builder
+        from corkboard.pipeline.ledger import Ledger
+        from corkboard.pipeline.plan import plan
+
+        lake = self.lake()
+        return Builder(
+            self.folder, plan(self.settings), lake, self.calendar(lake), self.settings.seed, ledger or Ledger(), progress or _silent
+        )
+
+    def show(self, thing: str) -> dict[str, Any]:
+        """What is known of the lake, the calendar, a user, an item or a release, as plain values."""
+        from corkboard.pipeline.show import show
+
+        return show(self, thing)
+
+    def build(self, progress: Progress | None = None, ledger: Ledger | None = None, announce: Announce | None = None) -> BuildReport:
+        """Move live events into the lake, rebuild what is stale, and promote each better release that passes its gates."""
+        from corkboard.pipeline.build import build_stages, building
+
+        with building(self.folder):
+            if self.store_file.exists():
+                self.ingest_store()
+            builder = self.builder(progress, ledger)
+            return build_stages(builder, self.gates(builder.lake).failed, announce)
+
+    def gates(self, lake: Lake | None = None) -> Gates:
+        """What a release must pass on the last day of the lake before it goes live."""
+        from corkboard.pipeline.gates import Gates
+
+        lake = lake or self.lake()
+        return Gates(lake, self.calendar(lake), self.releases, self.settings)
+
+    # ------------------------------------------------------------------------------------------------------------ evaluate
+
+    def evaluate(self, progress: Progress | None = None) -> Evaluation:
+        """Measure every model on the test days, beside trivial baselines and, in a simulated world, the oracle."""
+        from corkboard.pipeline.evaluate import evaluate
+
+        return evaluate(self.builder(progress), self.settings, self.world() if self.has_world else None)
+
+    def write_report(self, evaluation: Evaluation, path: Path | None = None) -> Path:
+        """Write the HTML report and, beside it, the same as JSON; returns the HTML file."""
+        from corkboard.experiments.report import write_report
+
+        path = path or self.folder / "reports" / "evaluation.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        evaluation.save(path.with_suffix(".json"))
+        return write_report(evaluation, path)
+
+    # --------------------------------------------------------------------------------------------------------------- serve
+
+    @property
+    def store_file(self) -> Path:
+        return self.folder / "store.sqlite"
+
+    def store(self) -> SqliteStore:
+        """The online store: live events and the served log. Close it after use."""
+        from corkboard.state.sqlite import SqliteStore
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return SqliteStore(self.store_file, self.settings.state)
+
+    def lay_base(self, store: SqliteStore) -> None:
+        """Lay the users as of the live release's lake under the live events of ``store``."""
+        from corkboard.state.base import BaseStates
+
+        release = self.releases.current()
+        states = release.get("states") if release else None
+        if states is not None:
+            store.set_base(BaseStates.from_artifact(states, store.store_id))
+
+    @cached_property
+    def _live(self) -> Feed:
+        from corkboard.feed.home import Feed
+
+        release = self.releases.current()
+        if release is None:
+            raise NotFound("No release is live", found=str(self.folder), hint="Run `corkboard build` first.")
+        store, settings = self.store(), self.settings
+        self.lay_base(store)
+        return Feed.load(release, store, settings.feed, settings.ranking.utility, settings.retrieval.sources)
+
+    def page(self, user_id: str, k: int = 25, now_ms: int | None = None, **request: Any) -> Page:
+        """The page that a user would get now. It is not written to the served log."""
+        from corkboard.feed.page import RecommendRequest
+
+        return self._live.recommend(RecommendRequest(user_id=user_id, k=k, now_ms=now_ms or int(time.time() * 1000), log=False, **request))
+
+    def recommend(self, user_id: str, k: int = 25, **request: Any) -> ItemList:
+        """The items of :meth:`page`."""
+        return self.page(user_id, k, **request).items
+
+    def vectors(self, name: str = "content") -> EmbeddingTable:
+        """The vectors of the live release in the space ``name``."""
+        release = self.releases.current()
+        for artifact in release.artifacts.values() if release else ():
+            if "vectors" in artifact.tensors and [space.name for space in artifact.makes] == [name]:
+                return artifact.embeddings()
+        raise NotFound("The live release has no such vectors", found=name, expected="content")
+
+    def titles(self, item_ids: Sequence[str]) -> dict[str, str]:
+        """Titles by item id; an item without one goes by its id."""
+        catalogue = self._live.catalogue
+        rows = zip(item_ids, catalogue.rows(item_ids).tolist(), strict=True)
+        return {item_id: (catalogue.value("title", row) if row >= 0 else None) or item_id for item_id, row in rows}
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""

@@ -1,0 +1,68 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from corkboard.config import fields
+from corkboard.settings import Settings, load_settings
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "corkboard", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\n"
+        "sys.argv = ['corkboard', '--help']\n"
+        "from corkboard.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'polars', 'pyarrow', 'numpy', 'scipy', 'faiss', 'fastapi', 'plotly', 'corkboard.embeddings.content', 'corkboard.ranking.pointwise'}\n"
+        "print('LOADED', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "demo" in done.stdout
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["build", "-w", "/nowhere"], "There is no workspace here"),
+        (["ingest", "/nowhere.csv", "-w", "/tmp/nothing"], "There is no such file"),
+        (["config", "--set", "serving.prot=3"], "Did you mean serving.port"),
+        (["config", "no.such"], "There is no such setting"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_2(arguments, says):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_config_lists_every_setting_with_a_meaning():
+    done = run("config", "--json", "-w", "/tmp/no-workspace-here")
+    listed = json.loads(done.stdout)
+    assert set(listed) == {name for name, _, _ in fields(Settings)}
+    silent = [name for name, row in listed.items() if not row["meaning"] and not name.startswith("world.")]
+    assert silent == []
+
+
+def test_the_dial_sets_and_an_explicit_value_wins(tmp_path):
+    assert load_settings(overrides=["scale=tiny"], environ={}).world.items == 300
+    assert load_settings(overrides=["scale=tiny", "world.items=77"], environ={}).world.items == 77
+    (tmp_path / "corkboard.toml").write_text('scale = "tiny"\n')
+    assert load_settings(tmp_path, environ={}).world.items == 300
+
+
+def test_a_page_and_a_thing_from_the_shell(built):
+    user = built.lake().actions()["user_id"][0]
+    options = ["-w", str(built.folder), "--set", "scale=tiny", "--json"]
+    page = json.loads(run("feed", user, "-k", "5", *options).stdout)
+    assert len(page["items"]) == 5
+    assert json.loads(run("show", user, *options).stdout)["user"] == user
+    releases = json.loads(run("release", "list", *options).stdout)["releases"]
+    assert [release["live"] for release in releases].count(True) == 1

@@ -1,0 +1,131 @@
+"""Explanations: why an item is on the page, and why another is not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from corkboard.errors import NotFound
+from corkboard.feed.config import DiversityConfig, ExplorationConfig, FeedConfig
+from corkboard.feed.explain import explain
+from corkboard.feed.home import Feed
+from corkboard.feed.page import RecommendRequest
+from feed.builders import NOW_MS, Small, act
+
+
+def ask(feed: Feed, user: str = "u1", k: int = 25, **more):
+    return feed.recommend(RecommendRequest(user_id=user, k=k, now_ms=NOW_MS, **more))
+
+
+def test_an_item_on_the_page(made: Small):
+    feed = made.feed()
+    page = ask(feed)
+    told = feed.explain(page.request_id, page.items.item_ids[4])
+    assert json.loads(json.dumps(told)) == told
+    assert told["on_page"]
+    assert told["sources"] == list(page.items.sources[4])
+    stages = told["stages"]
+    assert stages["page"]["rank"] == 5
+    assert 1 <= stages["ranker"]["rank"] <= stages["ranker"]["of"]
+    assert 1 <= stages["candidates"]["rank"] <= stages["candidates"]["of"] == len(page.served["trace"]["candidates"])
+    assert set(told["heads"]) == {"click", "save", "hide"}
+    assert sum(told["utility"].values()) == pytest.approx(page.items.scores[4], rel=1e-4)
+    assert told["utility"]["save"] == pytest.approx(told["heads"]["save"] * feed.weights.save)
+    assert len(told["features"]) == feed.settings.explained_features
+    assert told["features"][0]["feature"] == "similar_100"  # the ranker of the fixture is set to look at it most
+    assert told["features"][0]["effect"] != 0
+
+
+def test_ranks_by_the_ranker_are_those_of_the_scores(made: Small):
+    feed = made.feed(config=FeedConfig(diversity=DiversityConfig(enabled=False)))
+    page = ask(feed, user="stranger")  # nothing was shown before: the page is in the ranker's order
+    told = [feed.explain(page.request_id, item_id)["stages"] for item_id in page.items]
+    assert [stages["page"]["rank"] for stages in told] == list(range(1, 26))
+    assert [stages["ranker"]["rank"] for stages in told] == sorted(stages["ranker"]["rank"] for stages in told)
+    assert told[0]["ranker"]["rank"] == 1
+
+
+def test_on_request_every_item_comes_with_its_explanation(made: Small):
+    page = ask(made.feed(), explain=True, k=6)
+    assert [told["item_id"] for told in page.explanations] == page.items.item_ids
+    entry = page.to_dict()["items"][2]
+    assert entry["explanation"]["on_page"]
+    assert json.dumps(page.to_dict())
+    assert ask(made.feed(), k=6).explanations == ()
+
+
+def test_items_that_are_not_on_the_page_and_why(made: Small):
+    feed = made.feed()
+    feed.store.append([act("hide", "i001", user="u1"), act("save", "i007", user="u1"), act("block", creator_id="c13", user="u1")])
+    first = ask(feed)
+    page = ask(feed, cursor=first.next_cursor, filter={"category": ["shirt", "cake", "lamp"]})
+
+    def rules(item_id: str) -> list[str]:
+        told = feed.explain(page.request_id, item_id)
+        assert json.loads(json.dumps(told)) == told
+        assert not told["on_page"]
+        assert told["why"]
+        return [rule["rule"] for rule in told["rules"]]
+
+    assert rules("i001") == ["hidden"]
+    assert rules("i007") == ["acted"]
+    assert rules("i013") == ["blocked_creator"]
+    earlier = next(item_id for item_id in first.items if int(item_id[1:]) % 6 in (0, 1, 2))
+    assert "on_this_chain" in rules(earlier)
+    assert rules("i003") == []  # a bike: the filter
+    assert "filter" in feed.explain(page.request_id, "i003")["why"]
+    assert "cannot be had" in feed.explain(first.request_id, "unheard of")["why"]
+
+
+def test_a_candidate_that_others_beat_and_one_that_a_cap_kept_out(made: Small):
+    feed = made.feed(config=FeedConfig(diversity=DiversityConfig(strength=0.0, max_category_share=0.2)))
+    page = ask(feed)
+    trace = page.served["trace"]
+    capped = next(iter(trace["capped"]))
+    told = feed.explain(page.request_id, capped)
+    assert [rule["rule"] for rule in told["rules"]][-1].endswith("_cap")
+    assert "already had its share" in told["why"]
+    beaten = next(item_id for item_id in reversed(trace["candidates"]) if item_id not in trace["capped"] and item_id not in page.items)
+    told = feed.explain(page.request_id, beaten)
+    assert "others were better" in told["why"]
+    assert told["stages"]["ranker"]["of"] == len(trace["candidates"])
+
+
+def test_fatigue_and_random_order_are_named(made: Small):
+    feed = made.feed(config=FeedConfig(exploration=ExplorationConfig(share=1.0)))
+    ask(feed, user="looker")
+    page = ask(feed, user="looker")
+    told = [feed.explain(page.request_id, item_id) for item_id in page.items]
+    assert all({"random_order"} <= {rule["rule"] for rule in one["rules"]} for one in told)
+    assert any("fatigue" in {rule["rule"] for rule in one["rules"]} for one in told)
+
+
+def test_without_a_trace_and_without_a_ranker_less_is_told(made: Small):
+    feed = made.feed(without=["ranker"], config=FeedConfig(trace=False))
+    page = ask(feed)
+    assert "trace" not in page.served
+    told = feed.explain(page.request_id, page.items.item_ids[0])
+    assert told["on_page"]
+    assert told["heads"] == {}
+    assert told["utility"] == {}
+    assert list(told["stages"]) == ["page"]
+    assert told["features"][0]["effect"] is None
+    missing = next(f"i{n:03d}" for n in range(300) if f"i{n:03d}" not in page.items)
+    assert "kept no trace" in feed.explain(page.request_id, missing)["why"]
+    lake_row = {name: value for name, value in page.served.items() if name != "chain"}
+    assert explain(lake_row, page.items.item_ids[0])["sources"] == list(page.items.sources[0])
+
+
+def test_another_release_does_not_explain_with_its_own_ranker(made: Small):
+    store = made.store()
+    page = ask(made.feed(store=store))
+    other = made.feed(store=store, without=["ranker"])
+    told = other.explain(page.request_id, page.items.item_ids[0])
+    assert set(told["heads"]) == {"click", "save", "hide"}
+    assert told["features"][0]["effect"] is None
+
+
+def test_a_page_that_is_not_there(made: Small):
+    with pytest.raises(NotFound):
+        made.feed().explain("nothing", "i001")

@@ -1,0 +1,79 @@
+"""The contract between serving and training: features that were logged are the features that replay computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from ranking.builders import DAY_MS, lake_of
+
+from corkboard.feed.page import RecommendRequest
+from corkboard.lake.lake import Lake
+from corkboard.lake.schema import EVENT_TABLE, TABLES
+from corkboard.ranking.config import RowsConfig
+from corkboard.ranking.features import POSITION_COLUMN
+from corkboard.ranking.item_days import ItemDays
+from corkboard.ranking.pages import impression_pages
+from corkboard.ranking.rows import replayed_features, rows_from_served
+from feed.builders import MIDNIGHT_MS, NOW_MS, Small, act
+
+END_MS = MIDNIGHT_MS + DAY_MS
+
+
+@pytest.fixture(scope="module")
+def lived(made: Small, tmp_path_factory) -> Lake:
+    """An evening of three users over a store, and everything of it moved into a copy of the lake."""
+    feed = made.feed()
+    store = feed.store
+    for step in range(6):
+        for user in ("u1", "u2", "newcomer"):
+            at = NOW_MS + 600_000 * step
+            page = feed.recommend(RecommendRequest(user_id=user, session_id="s", k=12, now_ms=at))
+            first, second, third = page.items.item_ids[:3]
+            store.append([act("click", first, at + 2000, user, request_id=page.request_id), act("save", second, at + 3000, user)])
+            if step == 2:
+                store.append([act("hide", third, at + 4000, user), act("follow", creator_id="c4", time_ms=at + 5000, user=user)])
+            if step % 2:
+                slots = [{"item_id": item_id, "position": place} for place, item_id in enumerate(page.items.item_ids[:5])]
+                seen = {"event": "impression", "event_id": f"seen-{page.request_id}", "time_ms": at + 1000, "tenant": "default"}
+                store.append(
+                    [seen | {"user_id": user, "session_id": "s", "surface": "home", "request_id": page.request_id, "slots": slots}]
+                )
+    rows = [row for _, row in store.events_since(0)] + [row | {"event": "served"} for _, row in store.served_since(0)]
+    folder = tmp_path_factory.mktemp("lived") / "lake"
+    tables = {name: getattr(made.lake, name)() for name in ("items", "actions", "impressions")}
+    past = [
+        row | {"event": {table: kind for kind, table in EVENT_TABLE.items()}[name]}
+        for name, frame in tables.items()
+        for row in frame.to_dicts()
+    ]
+    return lake_of(folder, past + rows)
+
+
+def test_logged_features_are_the_replayed_ones(made: Small, lived: Lake):
+    config = RowsConfig()
+    logged = rows_from_served(lived, MIDNIGHT_MS, END_MS, config)
+    assert len(logged) == 3 * (3 * 12 + 3 * 5)  # every second page was narrowed to the five slots that were seen
+    slots = impression_pages(lived, MIDNIGHT_MS, END_MS, config.surfaces)
+    assert slots["item_id"].to_list() == logged.item_ids.tolist()
+    days = ItemDays(lived.until(END_MS), MIDNIGHT_MS, END_MS, vectors=made.vectors, stats=made.stats, neighbours=made.item_knn.table)
+    replayed = replayed_features(lived.until(END_MS), slots, days)
+    np.testing.assert_allclose(logged.features, replayed, rtol=1e-4, atol=1e-5)
+    assert (np.ptp(logged.features, axis=0) > 0).mean() > 0.7  # most features say something in this test
+    assert logged.features[:, POSITION_COLUMN].max() == pytest.approx(np.log(12))
+
+
+def test_labels_of_served_pages(lived: Lake):
+    logged = rows_from_served(lived, MIDNIGHT_MS, END_MS, RowsConfig())
+    labels = pl.DataFrame(logged.labels, schema=list(logged.heads))
+    assert labels["click"].sum() == 18  # one a page, named by its request
+    assert labels["save"].sum() == 18  # one a page, found by user and item
+    assert labels["hide"].sum() == 3
+    assert (logged.position[logged.labels[:, logged.heads.index("click")] == 1] == 0).all()
+
+
+def test_the_served_table_holds_every_column(lived: Lake):
+    served = lived.served(MIDNIGHT_MS, END_MS)
+    assert served.height == 18
+    assert dict(served.schema) == dict(TABLES["served"].schema)
+    assert served["slots"].list.len().to_list() == [12] * 18

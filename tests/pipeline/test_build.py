@@ -1,0 +1,107 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from corkboard.errors import LakeError, NotFound
+from corkboard.pipeline.build import building
+from corkboard.pipeline.ledger import Ledger, machine
+from corkboard.workspace import Workspace, open
+
+
+@pytest.fixture
+def copied(built, tmp_path) -> Workspace:
+    """A copy of the built workspace that a test may change."""
+    folder = shutil.copytree(built.folder, tmp_path / "copy")
+    return Workspace(folder, built.settings)
+
+
+def test_the_ladder_ends_on_the_ranker(built):
+    labels = [release.label for release in built.releases.list()]
+    assert labels == ["popularity and content", "+ item-kNN", "+ trained content", "+ ranker"]
+    assert built.releases.current().label == "+ ranker"
+
+
+def test_a_second_build_makes_nothing(copied):
+    before = copied.releases.current_id()
+    report = copied.build()
+    assert report.made == []
+    assert report.promoted == []
+    assert report.live == before
+
+
+def test_only_what_reads_a_changed_setting_is_made_again(copied):
+    changed = open(copied.folder, overrides=["scale=tiny", "retrieval.boards.neighbours=7"])
+    assert changed.build().made == ["boards"]
+
+
+def test_a_damaged_artifact_is_not_promoted(copied):
+    old = copied.releases.current()
+    content = old.artifacts["item_knn"]
+    (content.path / "tensors.safetensors").write_bytes(b"damaged")
+    report = open(copied.folder, overrides=["scale=tiny", "retrieval.boards.neighbours=7"]).build()
+    assert [gate["gate"] for refused in report.refused for gate in refused["gates"]] == ["whole"] * len(report.refused)
+    assert report.refused
+    assert copied.releases.current_id() == old.id
+
+
+@pytest.mark.parametrize(
+    ("hits", "fails"),
+    [
+        (0.0, True),  # everybody lost their hit: 0 is below 0.8 of the live recall, and no two users differ
+        (0.5, True),  # half lost it: fallen by 0.5 a user, 1.96 * 0.5 / sqrt(n) is less for more than 3 users
+        (0.9, False),  # a tenth lost it: within the fifth that may be lost
+    ],
+)
+def test_a_worse_release_does_not_go_live(copied, hits, fails):
+    """The gate holds hits by user against those of the live release; here both are given."""
+    live = copied.releases.current()
+    release = copied.releases.write("another label", live.artifacts)
+    gates = copied.gates()
+    users = len(gates._day.taken)
+    assert users > 3
+    gates._hits = {live.id: np.ones(users), release.id: (np.arange(users) < hits * users).astype(float)}
+    assert [gate["gate"] for gate in gates.failed(release)] == (["recall of the last day"] if fails else [])
+
+
+def test_a_drop_that_one_user_explains_is_not_held_against_a_release(copied):
+    live = copied.releases.current()
+    release = copied.releases.write("another label", live.artifacts)
+    gates = copied.gates()
+    users = len(gates._day.taken)
+    before = np.zeros(users)
+    before[0] = 5  # the only user with hits loses them: 5 / n on average, and 1.96 standard errors are nearly twice that
+    gates._hits = {live.id: before, release.id: np.zeros(users)}
+    assert gates.failed(release) == []
+
+
+def test_two_builds_at_once_are_refused(copied):
+    with building(copied.folder), pytest.raises(LakeError, match="Another build"):
+        copied.build()
+
+
+def test_what_a_step_reads_ends_at_its_cut(built):
+    calendar = built.calendar()
+    cuts = {role: artifact.cut_ms for role, artifact in built.releases.current().artifacts.items()}
+    assert cuts["content"] == calendar.item_cut_ms
+    assert cuts["ranker"] == calendar.rank_cut_ms
+    assert cuts["item_knn"] == calendar.end_ms - 86_400_000
+    assert cuts["catalogue"] == calendar.end_ms
+
+
+def test_show_knows_things_and_says_what_it_does_not(built):
+    user = built.lake().actions()["user_id"][0]
+    assert built.show(user)["user"] == user
+    assert built.show("lake")["actions"] > 0
+    assert built.show(built.releases.current_id())["label"] == "+ ranker"
+    assert built.show(built.lake().items()["item_id"][0])["item_id"]
+    with pytest.raises(NotFound, match="no such thing"):
+        built.show("nothing")
+
+
+def test_a_ledger_adds_up_and_names_the_machine():
+    ledger = Ledger()
+    with ledger.time("one"):
+        sum(range(200_000))
+    assert ledger.cpu_s == ledger.entries[0].cpu_s > 0
+    assert machine(0.05)["matrix_gflop_per_s"] > 0

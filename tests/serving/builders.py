@@ -1,0 +1,142 @@
+"""A small workspace with real artefacts: 120 items of six categories, eight users, three releases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from corkboard.artifacts import EmbeddingTable, Release, write_artifact
+from corkboard.embeddings.content import untrained_content
+from corkboard.lake.calendar import DAY_MS
+from corkboard.lake.ingest import ingest_frames
+from corkboard.lake.schema import TABLES
+from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.ranking.pointwise import PointwiseRanker
+from corkboard.retrieval.baselines import ItemKNN
+from corkboard.retrieval.catalogue import Catalogue
+from corkboard.retrieval.config import IndexConfig
+from corkboard.retrieval.index import FaissIndex
+from corkboard.retrieval.item_stats import ItemStats
+from corkboard.seeds import generator
+from corkboard.serving.live import LiveEngine
+from corkboard.serving.run import engine_of
+from corkboard.settings import load_settings
+from corkboard.state.replay import base_states
+from corkboard.workspace import Workspace
+
+NOW_MS = 1_760_000_000_000
+CATEGORIES = ("ceramics", "lamps", "rugs", "posters", "plants", "baskets")
+WORDS = ("glazed", "woven", "tall", "small", "blue", "amber", "striped", "plain")
+LABELS = ("popularity and content", "item-kNN", "ranker")
+ITEMS = 120
+USERS = 8
+
+
+def frame(table: str, rows: list[dict]) -> pl.DataFrame:
+    """Rows as a frame of ``table``; what a row does not say is null."""
+    return pl.DataFrame([{"tenant": "default", **row} for row in rows], schema=TABLES[table].schema)
+
+
+def item(n: int) -> dict:
+    category = CATEGORIES[n % len(CATEGORIES)]
+    words = f"{WORDS[n % 8]} {WORDS[(n // 8) % 8]}"
+    return {
+        "event_id": f"item-event-{n}",
+        "time_ms": NOW_MS - 60 * DAY_MS,
+        "item_id": f"item-{n:03d}",
+        "kind": "product",
+        "title": f"{words} {category} {n}".capitalize(),
+        "description": f"A {words} thing of the kind {category}",
+        "category": category,
+        "creator_id": f"maker-{n % 10}",
+        "price_minor": 1000 + 50 * n,
+        "currency": "EUR",
+        "available": True,
+        "deleted": False,
+    }
+
+
+def tables() -> dict[str, pl.DataFrame]:
+    """User u likes category u % 6: thirty days of saves and clicks in it, of a length that differs by user."""
+    actions = []
+    for user in range(USERS):
+        for step in range(10 + 5 * user):
+            n = (user % len(CATEGORIES)) + len(CATEGORIES) * ((step * 7) % 20)
+            actions.append(
+                {
+                    "event_id": f"action-{user}-{step}",
+                    "time_ms": NOW_MS - 30 * DAY_MS + step * (29 * DAY_MS // (10 + 5 * user)) + user,
+                    "user_id": f"user-{user}",
+                    "action": "save" if step % 3 else "click",
+                    "item_id": f"item-{n:03d}",
+                    "surface": "home",
+                }
+            )
+    return {"items": frame("items", [item(n) for n in range(ITEMS)]), "actions": frame("actions", actions)}
+
+
+def make_workspace(folder: Path) -> Workspace:
+    """A workspace with a lake and three releases, the first of them live."""
+    ingest_frames(folder / "lake", tables(), source="test")
+    (folder / "corkboard.toml").write_text("[serving]\nrelease_poll_s = 0.05\n")
+    workspace = Workspace(folder, load_settings(folder, environ={}))
+    releases = write_releases(workspace)
+    workspace.releases.promote(releases[0].id)
+    (folder / "ids.json").write_text(json.dumps([release.id for release in releases]))
+    return workspace
+
+
+def write_releases(workspace: Workspace) -> list[Release]:
+    """Popularity and content, the same with item-kNN, and that with a ranker; written and not yet live."""
+    lake, root, upto_ms = workspace.lake(), workspace.folder / "artifacts", NOW_MS
+    items, actions = lake.items(), lake.actions()
+    ids = items["item_id"].to_list()
+    tower = untrained_content(items)
+    space = tower.space
+    index = FaissIndex.build(EmbeddingTable(ids, tower.encode(items, upto_ms), space), IndexConfig())
+    stats = ItemStats.build(actions, lake.impressions(), ids, upto_ms)
+    knn = ItemKNN.fit(actions, ids, upto_ms)
+    first = {
+        "catalogue": write_artifact(root, "catalogue", "c1", tables=Catalogue(items).tables()),
+        "stats": write_artifact(root, "stats", "s1", tensors=stats.tensors(), tables=stats.tables(), config=stats.config),
+        "states": write_artifact(root, "states", "u1", tables={"states": base_states(lake)}, config={"watermarks": {}}),
+        "content": write_artifact(root, "content", "t1", tensors=tower.tensors(), config=tower.config, makes=[space]),
+        "index": write_artifact(
+            root, "index", "i1", tensors=index.tensors(), tables=index.tables(), config=index.config, makes=[space], requires=[space]
+        ),
+    }
+    second = {**first, "item_knn": write_artifact(root, "item_knn", "k1", tensors=knn.tensors(), tables=knn.tables(), config=knn.config)}
+    ranker = untrained_ranker()
+    third = {**second, "ranker": write_artifact(root, "ranker", "r1", tensors=ranker.tensors(), config=ranker.config(), requires=[space])}
+    return [workspace.releases.write(label, parts) for label, parts in zip(LABELS, (first, second, third), strict=True)]
+
+
+def untrained_ranker() -> PointwiseRanker:
+    """Small seeded weights; its biases make clicks likely, saves rare and hides rarest."""
+    heads, weights = ("click", "save", "hide"), generator(7, "test ranker")
+    n = len(FEATURE_NAMES)
+    tensors = {
+        "mean": np.zeros(n),
+        "scale": np.ones(n),
+        "weight_out": np.zeros((n, len(heads))),
+        "weight_skip": weights.normal(0, 0.05, (n, len(heads))),
+        "bias_out": np.array([-1.5, -2.5, -4.5]),
+        "slope": np.ones(len(heads)),
+        "offset": np.zeros(len(heads)),
+    }
+    return PointwiseRanker(heads, {name: value.astype(np.float32) for name, value in tensors.items()})
+
+
+def release_ids(workspace: Workspace) -> list[str]:
+    """The ids of the three releases, in the order they were made."""
+    return json.loads((workspace.folder / "ids.json").read_text())
+
+
+def make_engine(workspace: Workspace) -> LiveEngine:
+    """An engine over the workspace, with its release loaded and nothing watching in the background."""
+    engine = engine_of(workspace)
+    engine.poll()
+    return engine
