@@ -22,4 +22,4 @@ def serve(
     settings = list(overrides or [])
     settings += [f"serving.host={host}"] if host else []
     settings += [f"serving.port={port}"] if port else []
-    run(open_workspace(workspace, config, overrides))
+    run(open_workspace(workspace, config_file, settings))

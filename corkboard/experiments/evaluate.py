@@ -10,7 +10,7 @@ import numpy as np
 
 from corkboard.experiments.config import EvaluationConfig
 from corkboard.experiments.leaks import beats_the_ceiling
-from corkboard.experiments.result import Cell, Measure, Row, Table
+from corkboard.experiments.result import Breakdown, Cell, Measure, Row, Table
 from corkboard.experiments.scorers import Refreshed, RetrievalScorer, UserScorer, score
 from corkboard.experiments.tabulate import breakdown, number, rows_of
 from corkboard.experiments.task import Moment, RetrievalTask
@@ -61,6 +61,41 @@ def evaluate_retrieval(
     """
     config = config or EvaluationConfig()
     start = time.perf_counter()
+    asked = _ask(task, scorers, config)
+    figures = {name: _figures(one, asked.users, task, config) for name, one in asked.found.items()}
+    measures = _measures(config)
+    rows = rows_of(figures, measures, baseline, config, [name for name in ceilings if name in scorers])
+    table = Table(
+        name="retrieval",
+        title=f"Retrieval over the full catalogue ({len(task.item_ids):,} items)",
+        baseline=baseline,
+        measures=measures,
+        rows=[_with_coverage(row, asked.found[row.name], config) for row in rows],
+        protocol=_protocol(task, config),
+        warnings=[*task.warnings, *_unreachable_warning(task)],
+        facts=_facts(task, config),
+        breakdowns=_breakdowns(asked, task, config),
+        seconds=time.perf_counter() - start,
+    )
+    return beats_the_ceiling(table, [f"recall@{config.k}", f"NDCG@{config.k}"], figures, config)
+
+
+def retrieval_figure(task: RetrievalTask, scorer: Scorer, config: EvaluationConfig | None = None) -> PerUser:
+    """Recall@k of one scorer, kept apart by user: what :func:`corkboard.experiments.leaks.gap` compares between periods."""
+    asked = _ask(task, {"": scorer}, config or EvaluationConfig())
+    return _recall(np.concatenate(asked.found[""].hits), asked.users, len(task.user_ids))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What every scorer answered, beside the user and the item of each pair, int64 ``(pairs,)`` over all moments."""
+
+    found: Mapping[str, _Found]
+    users: np.ndarray
+    items: np.ndarray
+
+
+def _ask(task: RetrievalTask, scorers: Mapping[str, Scorer], config: EvaluationConfig) -> _Asked:
     found = {name: _Found.empty(len(task.user_ids), len(task.item_ids)) for name in scorers}
     ties = generator(config.seed, "evaluation", "ties").permutation(len(task.item_ids))
     pair_users, pair_items = [], []
@@ -73,24 +108,7 @@ def evaluate_retrieval(
             excluded[chunk.seen_users, chunk.seen_items] = True
             for name, scorer in current.items():
                 _measure(found[name], scorer, task, chunk, excluded, ties, config)
-    users, items = np.concatenate(pair_users), np.concatenate(pair_items)
-    measures = _measures(config)
-    figures = {name: _figures(one, users, task, config) for name, one in found.items()}
-    rows = rows_of(figures, measures, baseline, config, [name for name in ceilings if name in scorers])
-    rows = [_with_coverage(row, found[row.name], config) for row in rows]
-    table = Table(
-        name="retrieval",
-        title=f"Retrieval over the full catalogue ({len(task.item_ids):,} items)",
-        baseline=baseline,
-        measures=measures,
-        rows=rows,
-        protocol=_protocol(task, config),
-        warnings=[*task.warnings, *_unreachable_warning(task)],
-        facts=_facts(task, config),
-        breakdowns=_breakdowns(found, users, items, task, config),
-        seconds=time.perf_counter() - start,
-    )
-    return beats_the_ceiling(table, [f"recall@{config.k}", f"NDCG@{config.k}"], figures, config)
+    return _Asked(found, np.concatenate(pair_users), np.concatenate(pair_items))
 
 
 def _as_of(scorer: Scorer, moment: Moment, config: EvaluationConfig) -> Scorer:
@@ -166,21 +184,20 @@ def _with_coverage(row: Row, found: _Found, config: EvaluationConfig) -> Row:
     return Row(row.name, {**row.cells, f"P90 coverage@{config.k}": cell}, row.ceiling, round(found.seconds, 3))
 
 
-def _breakdowns(found: Mapping[str, _Found], users: np.ndarray, items: np.ndarray, task: RetrievalTask, config: EvaluationConfig) -> list:
-    n_users = len(task.user_ids)
+def _breakdowns(asked: _Asked, task: RetrievalTask, config: EvaluationConfig) -> list[Breakdown]:
     bounds = np.array([low for low, _ in HISTORY_BUCKETS])
-    by_history = np.searchsorted(bounds, task.earlier[users], side="right") - 1
-    popularity_names, popularity_of = popularity_buckets(task.popularity)
-    recall = f"recall@{config.k}"
+    by_history = np.searchsorted(bounds, task.earlier[asked.users], side="right") - 1
+    names, popularity_of = popularity_buckets(task.popularity)
     parts = [("by length of history", [name for _, name in HISTORY_BUCKETS], by_history)]
-    parts.append(("by popularity of the item", popularity_names, popularity_of[items]))
+    parts.append(("by popularity of the item", names, popularity_of[asked.items]))
     result = []
     for name, buckets, bucket_of in parts:
         figures = {}
-        for row, one in found.items():
+        for row, one in asked.found.items():
             hits = np.concatenate(one.hits)
-            figures[row] = [_recall(hits[inside], users[inside], n_users) for inside in (bucket_of == b for b in range(len(buckets)))]
-        result.append(breakdown(name, recall, buckets, figures, config))
+            inside = [bucket_of == b for b in range(len(buckets))]
+            figures[row] = [_recall(hits[here], asked.users[here], len(task.user_ids)) for here in inside]
+        result.append(breakdown(name, f"recall@{config.k}", buckets, figures, config))
     return result
 
 

@@ -83,8 +83,8 @@ class Aligned:
 class ListScorer:
     """A stage that makes lists, such as the blend of candidate sources: what it does not list scores -inf.
 
-    ``lists(user_ids, known_ms)`` returns one array of catalogue rows for each user, best first. It must list enough to fill the
-    measured length after what was engaged already has been taken out.
+    ``lists(user_ids, known_ms)`` gives one array of catalogue rows for each user, best first, -1 for items the task lacks. It must
+    list enough to fill the measured length after what was engaged already has been taken out.
     """
 
     lists: Callable[[Sequence[str], int], Iterable[np.ndarray]]
@@ -93,7 +93,8 @@ class ListScorer:
     def score_users(self, user_ids: Sequence[str], known_ms: int) -> np.ndarray:
         scores = np.full((len(user_ids), self.n_items), -np.inf, np.float32)
         for row, listed in enumerate(self.lists(user_ids, known_ms)):
-            scores[row, listed] = -np.arange(len(listed), dtype=np.float32)
+            known = listed[listed >= 0]
+            scores[row, known] = -np.arange(len(known), dtype=np.float32)
         return scores
 
 

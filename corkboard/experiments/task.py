@@ -103,15 +103,8 @@ def retrieval_task(lake: Lake, calendar: Calendar, config: EvaluationConfig | No
 
 
 def catalogue_at(lake: Lake, before_ms: int) -> pl.DataFrame:
-    """Items that could be shown at ``before_ms``, sorted by id: item_id, category.
-
-    A lake without any item rows (a plain log of clicks) has the items that were acted on before then.
-    """
-    items = lake.items(before_ms)
-    if len(items):
-        return items.filter(pl.col("available").fill_null(True)).select("item_id", "category").sort("item_id")
-    acted = lake.actions(end_ms=before_ms).select("item_id").drop_nulls().unique().sort("item_id")
-    return acted.with_columns(category=pl.lit(None, pl.String))
+    """Items that could be shown at ``before_ms``, sorted by id: item_id, category."""
+    return lake.items(before_ms).filter(pl.col("available").fill_null(True)).select("item_id", "category").sort("item_id")
 
 
 def _actions(lake: Lake, calendar: Calendar, catalogue: pl.DataFrame) -> pl.DataFrame:

@@ -102,8 +102,7 @@ def fatigue(state: UserState, now_ms: int, ids: list[str], config: SeenConfig) -
 
 
 def _drop(allowed: Allowed, catalogue: Catalogue, rule: str, ids: Iterable[str]) -> None:
-    rows = _inside(catalogue, ids, len(allowed.mask))
-    rows = np.unique(rows[allowed.mask[rows]])
+    rows = np.unique(_inside(catalogue, ids, len(allowed.mask)))
     if len(rows):
         allowed.mask[rows] = False
         allowed.dropped.setdefault(rule, []).extend(catalogue.ids_of(rows))

@@ -89,8 +89,29 @@ class Lake:
     # ------------------------------------------------------------------------------------- what is, by its newest row
 
     def items(self, before_ms: int | None = None) -> pl.DataFrame:
-        """The items as they were just before ``before_ms``, sorted by item_id, without deleted ones; ``created_ms``: first seen then."""
-        return self._newest("items", before_ms)
+        """The items as they were just before ``before_ms``, sorted by item_id, without deleted ones; ``created_ms``: first seen then.
+
+        A lake without any item row (a plain log of clicks) has the items that were acted on, of which nothing but the id is known.
+        """
+        if any(file.table == "items" for file in self._log.files):
+            return self._newest("items", before_ms)
+        return self._acted_on(before_ms)
+
+    def _acted_on(self, before_ms: int | None) -> pl.DataFrame:
+        """Items that are only known by what was done with them."""
+        self._check(before_ms, "items before")
+        named = self._first_actions.filter(pl.col("created_ms") < before_ms) if before_ms is not None else self._first_actions
+        facts = {"kind": pl.lit("pin"), "available": pl.lit(True), "deleted": pl.lit(False)}
+        known = named.with_columns(time_ms="created_ms", event_id="item_id", **facts)
+        schema = TABLES["items"].schema
+        rest = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in known.columns]
+        return known.with_columns(rest).select(*schema, "created_ms")
+
+    @cached_property
+    def _first_actions(self) -> pl.DataFrame:
+        """tenant, item_id and created_ms, the first action, of every item that was acted on, sorted by item_id."""
+        acted = self.actions().filter(pl.col("item_id").is_not_null())
+        return acted.group_by("tenant", "item_id").agg(created_ms=pl.col("time_ms").min()).sort("item_id", "tenant")
 
     def users(self, before_ms: int | None = None) -> pl.DataFrame:
         """What users had told just before ``before_ms``, sorted by user_id, with ``created_ms``."""

@@ -10,49 +10,49 @@ from corkboard.config import Section
 class TextConfig(Section):
     """How text becomes tokens."""
 
-    max_words: int = Field(64, ge=1)
+    max_words: int = Field(default=64, ge=1)
     """Words of one field that are read; the rest is ignored."""
-    min_count: int = Field(2, ge=1)
+    min_count: int = Field(default=2, ge=1)
     """A token enters the vocabulary when it occurs in at least this many items."""
-    max_words_known: int = Field(200_000, ge=1)
+    max_words_known: int = Field(default=200_000, ge=1)
     """Most word unigrams in the vocabulary; the most frequent are kept."""
-    max_bigrams_known: int = Field(1_000_000, ge=1)
+    max_bigrams_known: int = Field(default=1_000_000, ge=1)
     """Most word bigrams in the vocabulary."""
-    max_trigrams_known: int = Field(64_000, ge=1)
+    max_trigrams_known: int = Field(default=64_000, ge=1)
     """Most character trigrams in the vocabulary."""
 
 
 class TrainingConfig(Section):
     """The training loop."""
 
-    steps: int = Field(150, ge=0)
+    steps: int = Field(default=150, ge=0)
     """Gradient steps at most."""
-    learning_rate: float = Field(6e-3, gt=0)
+    learning_rate: float = Field(default=6e-3, gt=0)
     """Peak of the learning rate."""
-    warmup_steps: int = Field(20, ge=0)
+    warmup_steps: int = Field(default=20, ge=0)
     """Steps over which the learning rate rises from 0 to its peak; afterwards it falls along a half cosine."""
-    final_share: float = Field(0.05, ge=0, le=1)
+    final_share: float = Field(default=0.05, ge=0, le=1)
     """Share of the peak that is left at the last step."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay (AdamW)."""
-    clip_norm: float = Field(1.0, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
-    validate_every: int = Field(25, ge=1)
+    validate_every: int = Field(default=25, ge=1)
     """Steps between two looks at the validation set."""
-    patience: int = Field(4, ge=1)
+    patience: int = Field(default=4, ge=1)
     """Training stops after this many looks without a better value."""
-    checkpoint_every: int = Field(100, ge=1)
+    checkpoint_every: int = Field(default=100, ge=1)
     """Steps between two checkpoints, where a file for them is given."""
 
 
 class SampledSoftmaxConfig(Section):
     """Sampled softmax with logQ correction."""
 
-    temperature: float = Field(0.07, gt=0.01)
+    temperature: float = Field(default=0.07, gt=0.01)
     """Where the learned temperature starts."""
-    sketch_depth: int = Field(2, ge=1)
+    sketch_depth: int = Field(default=2, ge=1)
     """Rows of the count-min sketch that estimates how often an item is a positive."""
-    sketch_width: int = Field(1 << 18, ge=2)
+    sketch_width: int = Field(default=1 << 18, ge=2)
     """Counters in a row of it."""
     exact_probability: bool = False
     """Use 1 - (1 - f)^n for the chance to be in a batch of n. The linear n f, the default, corrects popular items harder."""

@@ -6,7 +6,6 @@ the item-kNN that the ranker reads were cut at A; the ranker saw [A, B). The cou
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,7 +13,6 @@ from functools import cached_property, partial
 import numpy as np
 import polars as pl
 
-from corkboard import __version__
 from corkboard.artifacts import EmbeddingTable
 from corkboard.embeddings.content import ContentTower
 from corkboard.errors import InputError
@@ -58,18 +56,8 @@ LISTED = 400
 def evaluate(builder: Builder, settings: Settings, world: World | None) -> Evaluation:
     """Both tables, for the artefacts of ``builder`` (made now where they are stale). A world adds the oracle."""
     parts = _Trained(builder, settings)
-    calendar = builder.calendar
     tables = [_retrieval(parts, world), _ranking(parts, world)]
-    return Evaluation(
-        tables=[table for table in tables if table is not None],
-        split_hash=calendar.split_hash(builder.lake),
-        snapshot=builder.lake.snapshot,
-        calendar={name: getattr(calendar, name) for name in ("start_ms", "item_cut_ms", "rank_cut_ms", "end_ms")},
-        seed=settings.seed,
-        level=settings.evaluation.level,
-        version=__version__,
-        created_ms=int(time.time() * 1000),
-    )
+    return Evaluation.of(builder.lake, builder.calendar, [table for table in tables if table is not None], settings.evaluation)
 
 
 @dataclass

@@ -59,6 +59,8 @@ def _sum(total: IngestReport, more: IngestReport) -> IngestReport:
         rows_added=added,
         duplicates=total.duplicates + more.duplicates,
         refused=total.refused + more.refused,
+        purged=total.purged + more.purged,
+        notes=[*total.notes, *more.notes],
         refusals=[*total.refusals, *more.refusals][:20],
         refused_file=more.refused_file or total.refused_file,
         commit=more.commit or total.commit,

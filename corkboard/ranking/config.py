@@ -51,11 +51,13 @@ class PointwiseConfig(Section):
 
     hidden: tuple[int, ...] = (64, 32)
     """Widths of the shared layers."""
-    epochs: int = Field(12, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Share of hidden units left out in training; without it a few thousand actions are learned by heart."""
+    epochs: int = Field(15, ge=1)
     """Most passes over the rows; training stops earlier when held-out loss no longer falls."""
-    patience: int = Field(2, ge=1)
+    patience: int = Field(3, ge=1)
     """Passes without improvement before training stops."""
-    batch_size: int = Field(2048, ge=16)
+    batch_size: int = Field(512, ge=16)
     """Rows a step."""
     learning_rate: float = Field(3e-3, gt=0)
     """Peak step size of Adam, cosine decay to zero."""

@@ -176,10 +176,11 @@ def _tie_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
 
 def _knn(acted: np.ndarray, weights: np.ndarray, rows: np.ndarray, table: NeighbourTable) -> np.ndarray:
     """float32 ``(n,)``: how strongly the acted-on items point at each candidate, log(1 + weighted sum of similarities)."""
-    inside = acted < len(table.rows)
-    near, scores = table.rows[acted[inside]], table.scores[acted[inside]] * weights[inside, None]
-    order = np.argsort(rows)
-    place = np.minimum(np.searchsorted(rows, near.ravel(), sorter=order), len(rows) - 1)
-    candidate = order[place]
-    found = rows[candidate] == near.ravel()
-    return np.log1p(np.maximum(np.bincount(candidate[found], scores.ravel()[found], minlength=len(rows)), 0.0))
+    acted, weights = acted[acted < len(table.rows)], weights[acted < len(table.rows)]
+    place = np.full(len(table.rows) + 1, -1, np.int32)  # the last cell is for "no neighbour", which is -1
+    frozen = np.flatnonzero(rows < len(table.rows))
+    place[rows[frozen]] = frozen
+    candidate = place[table.rows[acted]].ravel()
+    found = candidate >= 0
+    scores = (table.scores[acted] * weights[:, None]).ravel()[found]
+    return np.log1p(np.maximum(np.bincount(candidate[found], scores, minlength=len(rows)), 0.0))

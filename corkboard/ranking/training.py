@@ -1,8 +1,8 @@
 """Training of the pointwise ranker: PyTorch, one network for all heads, held-out users and a held-out end of the span.
 
 The rows fall into three parts that never overlap. *Fit*: nine tenths of the users, before the last part of the span.
-*Tune*: the other users before it, and the same users after it; it stops training and calibrates. *Report*: the other
-users after it; every figure of the card is from here and nothing was chosen by it.
+*Tune*: the held-out users before it; they stop training and calibrate. *Report*: everybody in the last part; every figure
+of the card is from here, nothing was chosen by it, and it lies in time where serving will: after all that was learned.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def _split(rows: TrainingRows, held_out: np.ndarray, late_share: float) -> _Part
     every = np.arange(len(rows))
     fit = every[~others & ~late]
     fit = fit if len(fit) else every
-    tune = every[others ^ late]
-    report = every[others & late]
+    tune = every[others & ~late]
+    report = every[late]
     return _Parts(fit, tune if len(tune) else fit, report if len(report) else (tune if len(tune) else fit))
 
 
@@ -143,6 +143,7 @@ class _Learner:
 
     def __init__(self, rows: TrainingRows, parts: _Parts, config: PointwiseConfig, seed: int):
         self.config, self.seed = config, seed
+        self.draw = torch.Generator().manual_seed(derive(seed, "pointwise", "torch"))
         fit = rows.features[parts.fit]
         self.mean = fit.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = fit.std(axis=0, dtype=np.float64).astype(np.float32)
@@ -191,8 +192,7 @@ class _Learner:
         return torch.from_numpy(z), torch.from_numpy(np.nan_to_num(labels)), torch.from_numpy(weights.astype(np.float32))
 
     def _start(self, features: int, heads: int) -> list[torch.Tensor]:
-        draw = torch.Generator().manual_seed(derive(self.seed, "pointwise", "start"))
-        values, width = [], features
+        draw, values, width = self.draw, [], features
         for size in self.config.hidden:
             values += [torch.randn(width, size, generator=draw) * (2.0 / width) ** 0.5, torch.zeros(size)]
             width = size
@@ -202,10 +202,10 @@ class _Learner:
 
     def _pass(self, optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, order: np.ndarray) -> None:
         rows = torch.from_numpy(order)
+        shuffled = [part[rows] for part in self.fit]
         for start in range(0, len(rows), self.config.batch_size):
-            batch = rows[start : start + self.config.batch_size]
             optimiser.zero_grad(set_to_none=True)
-            self._loss(*(part[batch] for part in self.fit)).backward()
+            self._loss(*(part[start : start + self.config.batch_size] for part in shuffled), dropout=self.config.dropout).backward()
             optimiser.step()
             schedule.step()
 
@@ -213,10 +213,12 @@ class _Learner:
         with torch.no_grad():
             return float(self._loss(*self.tune))
 
-    def _loss(self, z: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def _loss(self, z: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
         hidden = z
         for k in range(len(self.config.hidden)):
             hidden = torch.relu(torch.addmm(self.parameters[2 * k + 1], hidden, self.parameters[2 * k]))
+            if dropout:
+                hidden = hidden * (torch.rand(hidden.shape, generator=self.draw) >= dropout) / (1 - dropout)
         out, skip, bias = self.parameters[-3:]
         logits = hidden @ out + z @ skip + bias
         losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels, weight=weights * self.head_weights, reduction="sum")

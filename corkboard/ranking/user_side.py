@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -127,8 +128,8 @@ def _past(actions: list[Action], now_ms: int, items: ItemSide) -> Past:
 def _seen(state: UserState, now_ms: int, items: ItemSide) -> Seen:
     shown = state.shown
     rows = items.catalogue.rows(shown)
-    last_ms = np.fromiter((seen.last_ms for seen in shown.values()), np.int64, len(shown))
-    times = np.fromiter((seen.times for seen in shown.values()), np.float32, len(shown))
+    last_ms = np.fromiter(map(attrgetter("last_ms"), shown.values()), np.int64, len(shown))
+    times = np.fromiter(map(attrgetter("times"), shown.values()), np.float32, len(shown))
     order = np.argsort(rows)
     order = order[np.searchsorted(rows, 0, sorter=order) :]
     hours = np.maximum(now_ms - last_ms[order], 0) / HOUR_MS

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from scipy.linalg import lapack
+from scipy.linalg.lapack import get_lapack_funcs
 
 from corkboard.artifacts import Artifact
 from corkboard.errors import InputError
@@ -293,11 +293,12 @@ def _ease_weights(gram: np.ndarray, target: np.ndarray | None) -> np.ndarray:
     """B from ``X'X + lambda I`` and ``X'Y``, both Fortran-ordered float32 and overwritten; None for the target is Y = X."""
     if not len(gram):
         return gram
-    factor, info = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    potrf, potrs, potri = get_lapack_funcs(("potrf", "potrs", "potri"), dtype=np.float32)
+    factor, info = potrf(gram, lower=1, overwrite_a=1)
     if target is not None and info == 0:
-        target, info = lapack.spotrs(factor, target, lower=1, overwrite_b=1)
+        target, info = potrs(factor, target, lower=1, overwrite_b=1)
     if info == 0:
-        factor, info = lapack.spotri(factor, lower=1, overwrite_c=1)
+        factor, info = potri(factor, lower=1, overwrite_c=1)
     if info != 0:
         raise InputError("EASE met a matrix that is not positive definite", found=f"LAPACK info {info}", hint="Use a larger lambda.")
     inverse = _mirrored(factor)

@@ -23,6 +23,7 @@ class CandidateRequest:
     surface: str
     allowed: np.ndarray
     catalogue: Catalogue
+    _histories: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     def allows(self, rows: np.ndarray) -> np.ndarray:
         """bool ``(len(rows),)``."""
@@ -73,9 +74,16 @@ class Source(Protocol):
 def recent_items(request: CandidateRequest, n: int, weights: ActionWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The distinct items of the last n positive actions: rows int64, action weights float32 and ages in ms int64, newest first.
 
-    An item with several actions has the weight of the heaviest and the age of the newest. Unknown items are left out.
+    An item with several actions has the weight of the heaviest and the age of the newest. Unknown items are left out. Several
+    sources ask for the same, so a request remembers the answer; nobody may write into it.
     """
-    weight_of = weights.model_dump()
+    key = (n, id(weights))
+    if key not in request._histories:
+        request._histories[key] = _recent_items(request, n, weights.model_dump())
+    return request._histories[key]
+
+
+def _recent_items(request: CandidateRequest, n: int, weight_of: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found: dict[int, tuple[float, int]] = {}
     for action in request.state.positives(n):
         row = request.catalogue.row(action.item_id) if action.item_id else -1

@@ -14,26 +14,26 @@ from corkboard.errors import InputError
 class ActionWeights(Section):
     """How much one action of each kind says about what a person likes. Only ratios matter; 0 leaves an action out."""
 
-    close_up: float = Field(0.5, ge=0)
+    close_up: float = Field(default=0.5, ge=0)
     """Weight of looking at an item up close."""
-    click: float = Field(1.0, ge=0)
+    click: float = Field(default=1.0, ge=0)
     """Weight of a click."""
-    long_click: float = Field(2.0, ge=0)
+    long_click: float = Field(default=2.0, ge=0)
     """Weight of a click after which the person stayed away long."""
-    save: float = Field(2.0, ge=0)
+    save: float = Field(default=2.0, ge=0)
     """Weight of a save to a board."""
-    add_to_cart: float = Field(2.0, ge=0)
+    add_to_cart: float = Field(default=2.0, ge=0)
     """Weight of putting an item into a cart."""
-    checkout: float = Field(2.0, ge=0)
+    checkout: float = Field(default=2.0, ge=0)
     """Weight of buying an item."""
 
 
 class PopularityConfig(Section):
     """Popularity of the last days, and its decayed variant."""
 
-    window_days: float = Field(7.0, gt=0)
+    window_days: float = Field(default=7.0, gt=0)
     """The window of the windowed variant, in days before the cut."""
-    half_life_days: float = Field(5.0, gt=0)
+    half_life_days: float = Field(default=5.0, gt=0)
     """The decayed variant halves the weight of an action after this many days."""
     weights: ActionWeights = ActionWeights()
     """What each action counts."""
@@ -42,23 +42,23 @@ class PopularityConfig(Section):
 class ItemKNNConfig(Section):
     """Item-based nearest neighbours over co-engagement."""
 
-    neighbours: int = Field(100, ge=1)
+    neighbours: int = Field(default=100, ge=1)
     """Neighbours kept per item."""
-    shrinkage: float = Field(3.0, ge=0)
+    shrinkage: float = Field(default=3.0, ge=0)
     """Added to the denominator of the cosine, so that two items met once together are not called alike."""
-    user_damping: float = Field(0.25, ge=0, le=1)
+    user_damping: float = Field(default=0.25, ge=0, le=1)
     """A user with n items counts n**-user_damping in every pair: who takes everything says little about what belongs together."""
-    popularity_exponent: float = Field(0.4, ge=0, le=1)
+    popularity_exponent: float = Field(default=0.4, ge=0, le=1)
     """Share of the normalisation that falls on the recommended item; 0.5 is the cosine, less lets popular items through."""
-    half_life_days: float = Field(10.0, gt=0)
+    half_life_days: float = Field(default=10.0, gt=0)
     """An action loses half its weight as a sign of what is wanted now after this many days; as a sign of who a person is it keeps it."""
-    floor: float = Field(0.02, ge=0, le=1)
+    floor: float = Field(default=0.02, ge=0, le=1)
     """What is left of that weight in the end; 1 is no fading."""
     floors: tuple[float, ...] = (0.02, 1.0)
     """The floors that are tried instead, where a validation set is given: some catalogues age in days, films hardly ever."""
-    history_half_life: float = Field(10.0, gt=0)
+    history_half_life: float = Field(default=10.0, gt=0)
     """In a history, newest first, the weight halves every this many items."""
-    max_history: int = Field(300, ge=1)
+    max_history: int = Field(default=300, ge=1)
     """Items per user that enter the fit, and per history that enter a score; the newest are kept."""
     weights: ActionWeights = ActionWeights()
     """What each action counts."""
@@ -67,21 +67,21 @@ class ItemKNNConfig(Section):
 class EASEConfig(Section):
     """EASE: a linear item-to-item model in closed form."""
 
-    regularisation: float = Field(200.0, gt=0)
+    regularisation: float = Field(default=200.0, gt=0)
     """Lambda: what is added to the diagonal of the co-engagement matrix."""
     regularisations: tuple[float, ...] = (50.0, 200.0, 800.0)
     """The values of lambda that are tried instead, where a validation set is given."""
-    max_items: int = Field(10_000, ge=1)
+    max_items: int = Field(default=10_000, ge=1)
     """Only that many most engaged items take part; memory grows with the square and time with the cube."""
-    half_life_days: float = Field(10.0, gt=0)
+    half_life_days: float = Field(default=10.0, gt=0)
     """As in item-kNN."""
-    floor: float = Field(0.02, ge=0, le=1)
+    floor: float = Field(default=0.02, ge=0, le=1)
     """As in item-kNN."""
     floors: tuple[float, ...] = (0.02, 1.0)
     """As in item-kNN."""
-    history_half_life: float = Field(20.0, gt=0)
+    history_half_life: float = Field(default=20.0, gt=0)
     """In a history, newest first, the weight halves every this many items."""
-    max_history: int = Field(300, ge=1)
+    max_history: int = Field(default=300, ge=1)
     """Items per user that enter the fit, and per history that enter a score; the newest are kept."""
     weights: ActionWeights = ActionWeights()
     """What each action counts."""
@@ -90,82 +90,82 @@ class EASEConfig(Section):
 class IndexConfig(Section):
     """When the nearest-neighbour index is exact, and how wide it searches otherwise."""
 
-    flat_below: int = Field(20_000, ge=0)
+    flat_below: int = Field(default=20_000, ge=0)
     """Catalogues smaller than this are searched exhaustively: it is as fast and never misses."""
-    links: int = Field(32, ge=4)
+    links: int = Field(default=32, ge=4)
     """Links per node of the HNSW graph (M)."""
-    build_width: int = Field(120, ge=8)
+    build_width: int = Field(default=120, ge=8)
     """Width of the search that builds the HNSW graph (efConstruction)."""
-    search_width: int = Field(96, ge=8)
+    search_width: int = Field(default=96, ge=8)
     """Width of an unfiltered HNSW search (efSearch)."""
-    max_search_width: int = Field(1024, ge=8)
+    max_search_width: int = Field(default=1024, ge=8)
     """The width grows with the inverse of the share of allowed items, up to this."""
-    exact_share: float = Field(0.05, ge=0, le=1)
+    exact_share: float = Field(default=0.05, ge=0, le=1)
     """When at most this share of the items is allowed, they are gathered and searched exactly."""
 
 
 class BoardConfig(Section):
     """Which items lie on the same boards."""
 
-    neighbours: int = Field(50, ge=1)
+    neighbours: int = Field(default=50, ge=1)
     """Neighbours kept per item."""
-    shrinkage: float = Field(2.0, ge=0)
+    shrinkage: float = Field(default=2.0, ge=0)
     """As in item-kNN, in boards."""
-    board_damping: float = Field(0.5, ge=0, le=1)
+    board_damping: float = Field(default=0.5, ge=0, le=1)
     """A board with n items counts n**-board_damping: huge and mixed boards say little."""
-    max_items: int = Field(500, ge=1)
+    max_items: int = Field(default=500, ge=1)
     """Items per board that count; the newest are kept."""
 
 
 class Quotas(Section):
     """How many of the candidates each source may bring. Only ratios matter; 0 turns a source off."""
 
-    nearest: int = Field(110, ge=0)
+    nearest: int = Field(default=130, ge=0)
     """Content neighbours of the last positive actions, which may be seconds old."""
-    item_knn: int = Field(80, ge=0)
+    item_knn: int = Field(default=90, ge=0)
     """What people who took the same items took."""
-    popular_1d: int = Field(15, ge=0)
+    popular_1d: int = Field(default=10, ge=0)
     """Most engaged on the last day."""
-    popular_7d: int = Field(25, ge=0)
+    popular_7d: int = Field(default=20, ge=0)
     """Most engaged in the last week."""
-    fresh: int = Field(30, ge=0)
+    fresh: int = Field(default=25, ge=0)
     """New items, by nearness to what the person likes."""
-    same_creator: int = Field(15, ge=0)
+    same_creator: int = Field(default=10, ge=0)
     """More by the creators of recently engaged items."""
-    same_board: int = Field(25, ge=0)
+    same_board: int = Field(default=25, ge=0)
     """What lies on the same public boards as recently engaged items."""
-    followed: int = Field(20, ge=0)
+    followed: int = Field(default=15, ge=0)
     """By creators whom the person follows."""
 
 
 class SourceConfig(Section):
     """Candidate sources and their blend."""
 
-    candidates: int = Field(300, ge=1)
+    candidates: int = Field(default=300, ge=1)
     """Candidates of one request, before ranking."""
     quotas: Quotas = Quotas()
     """Shares of the sources."""
     weights: ActionWeights = ActionWeights()
     """How much a positive action of each kind asks for more of its like."""
-    nearest_actions: int = Field(10, ge=1)
+    nearest_actions: int = Field(default=10, ge=1)
     """How many of the last positive actions ask for their neighbours."""
-    nearest_fade_hours: float = Field(24.0, gt=0)
+    nearest_fade_hours: float = Field(default=24.0, gt=0)
     """An action of this age counts half of a new one, of twice this age a third, and so on."""
-    nearest_saturation: float = Field(3.0, gt=0)
+    nearest_saturation: float = Field(default=3.0, gt=0)
     """That many fresh actions fill the quota; older or fewer ones ask for less, and leave room to the other sources."""
-    nearest_min_share: float = Field(0.3, ge=0, le=1)
+    nearest_min_share: float = Field(default=0.3, ge=0, le=1)
     """What old actions may still ask for together, as a share of the quota."""
-    history_actions: int = Field(60, ge=1)
+    history_actions: int = Field(default=60, ge=1)
     """How many of the last positive actions the slower sources (item-kNN, boards, creators) look at."""
-    history_half_life_days: float = Field(14.0, gt=0)
+    history_half_life_days: float = Field(default=10.0, gt=0)
     """An action loses half its weight for them after this many days."""
-    fresh_days: float = Field(14.0, gt=0)
+    fresh_days: float = Field(default=14.0, gt=0)
     """An item is new for this long."""
-    max_creators: int = Field(100, ge=1)
+    max_creators: int = Field(default=100, ge=1)
     """Creators looked at per request."""
-    overfetch: float = Field(1.5, ge=1)
+    overfetch: float = Field(default=1.5, ge=1)
     """Sources bring this multiple of their quota: overlap is filled from the rest, and a candidate learns of more of its sources."""
-    rank_softening: float = Field(20.0, gt=0)
+    rank_softening: float = Field(default=20.0, gt=0)
     """In the blended score, place r of a source counts softening / (softening + r)."""
 
 

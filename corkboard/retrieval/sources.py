@@ -51,15 +51,16 @@ class NearestSource:
             return Candidates()
         fades = 1 / (1 + ages_ms / (config.nearest_fade_hours * HOUR_MS))
         weights = (weights * fades).astype(np.float32)
-        filled = np.clip(fades.sum() / config.nearest_saturation, config.nearest_min_share, 1.0)
-        places = np.ceil(k * filled * weights / weights.sum()).astype(np.int64)
+        wanted = int(np.ceil(k * np.clip(fades.sum() / config.nearest_saturation, config.nearest_min_share, 1.0)))
+        places = wanted * weights / weights.sum()
         allowed = request.allowed.copy()
         allowed[rows[rows < len(allowed)]] = False
-        near, cosines = self._index.search(vectors, int(places.max()), allowed, self._index.space)
-        taken = (np.arange(near.shape[1]) < places[:, None]) & (near >= 0)
-        scores = weights[:, None] * np.maximum(cosines, 0)
-        seeds = np.broadcast_to(rows[:, None], near.shape)
-        return Candidates.best(request, *merged(near[taken], scores[taken], seeds[taken]), k)
+        near, cosines = self._index.search(vectors, min(wanted, int(4 * places.max()) + 1), allowed, self._index.space)
+        there = near >= 0
+        scores = (weights[:, None] * np.maximum(cosines, 0))[there]
+        seeds = np.broadcast_to(rows[:, None], near.shape)[there]
+        chosen = _in_shares(near[there], (np.arange(near.shape[1]) / places[:, None])[there], wanted)
+        return Candidates.best(request, *merged(near[there][chosen], scores[chosen], seeds[chosen]), k)
 
 
 class NeighbourSource:
@@ -194,6 +195,19 @@ def item_quality(stats: ItemStats | None) -> np.ndarray:
         return np.empty(0, np.float32)
     scores = engagement(stats, "decayed")
     return (np.searchsorted(np.sort(scores), scores) / len(scores)).astype(np.float32)
+
+
+def _in_shares(rows: np.ndarray, keys: np.ndarray, wanted: int) -> np.ndarray:
+    """bool ``(n,)``: the entries of the ``wanted`` rows with the lowest keys.
+
+    A key is place / places due, so each list fills its share first, and what lists have in common leaves room to go deeper in all.
+    """
+    distinct, entry_of = np.unique(rows, return_inverse=True)
+    lowest = np.full(len(distinct), np.inf)
+    np.minimum.at(lowest, entry_of, keys)
+    taken = np.zeros(len(distinct), bool)
+    taken[np.lexsort((distinct, lowest))[:wanted]] = True
+    return taken[entry_of]
 
 
 def _faded_history(request: CandidateRequest, config: SourceConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from corkboard.serving.config import ServingConfig
 from corkboard.serving.live import Live, LiveEngine, describe
 from corkboard.serving.people import user_view
 from corkboard.serving.problems import Problem
-from corkboard.serving.purge import purge_user
+from corkboard.serving.purge import purge_at_rest, purge_user
 
 log = logging.getLogger("corkboard.serving")
 
@@ -120,11 +120,11 @@ class Answers:
     def _purge_deleted(self, rows: list[dict[str, Any]]) -> None:
         """The store has forgotten these users already; lake and artefacts follow without keeping the sender waiting."""
         for row in rows:
-            self._later.submit(self._purge_the_rest, row["user_id"], row["tenant"])
+            self._later.submit(self._purge_at_rest, row["user_id"], row["tenant"])
 
-    def _purge_the_rest(self, user_id: str, tenant: str) -> None:
+    def _purge_at_rest(self, user_id: str, tenant: str) -> None:
         try:
-            purge_user(self.engine.workspace, self.engine.store, user_id, tenant)
+            purge_at_rest(self.engine.workspace, user_id, tenant)
         except Exception:
             log.exception("A deleted user is out of the store, but not yet out of lake and artefacts; DELETE /v1/users/{id} tries again")
 

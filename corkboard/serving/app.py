@@ -81,7 +81,7 @@ def create_app(engine: LiveEngine, config: ServingConfig | None = None) -> FastA
         app.add_middleware(
             CORSMiddleware, allow_origins=list(config.cors_origins), allow_methods=["GET", "POST", "DELETE"], allow_headers=headers
         )
-    app.add_middleware(Gate, metrics=engine.metrics, keys=Keys(config.api_keys))
+    app.add_middleware(Gate, metrics=engine.metrics, keys=Keys(config.api_keys), origins=config.cors_origins)
     _add_api(app, answers, threads)
     if config.page:
         _add_page(app)

@@ -69,10 +69,10 @@ def _given_key(scope: Scope) -> bytes:
 
 
 class Gate:
-    """ASGI middleware around the whole app."""
+    """ASGI middleware around the whole app. Pages of ``origins`` may write from a browser, those of other sites may not."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, keys: Keys):
-        self.app, self.metrics, self.keys = app, metrics, keys
+    def __init__(self, app: ASGIApp, metrics: Metrics, keys: Keys, origins: Sequence[str] = ()):
+        self.app, self.metrics, self.keys, self.origins = app, metrics, keys, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,11 +91,9 @@ class Gate:
             await send(message)
 
         try:
-            if scope["path"].startswith("/v1/") and scope["method"] != "OPTIONS" and not self.keys.let_in(scope):
-                hint = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
-                await Problem(401, "unauthorized", "This needs an API key", hint=hint).response(request_id)(
-                    scope, receive, send_with_headers
-                )
+            problem = self._refusal(scope)
+            if problem is not None:
+                await problem.response(request_id)(scope, receive, send_with_headers)
             else:
                 await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
@@ -112,6 +110,26 @@ class Gate:
             route = getattr(scope.get("route"), "path", "unmatched")
             self.metrics.requests.add(route, str(status))
             self.metrics.seconds.observe(time.perf_counter() - started, route)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        if not scope["path"].startswith("/v1/") or scope["method"] == "OPTIONS":
+            return None
+        if scope["method"] != "GET" and self._comes_from_elsewhere(scope):
+            hint = "Name its origin in serving.cors_origins."
+            return Problem(403, "cross_origin", "A page of another site may not do this", found=_header(scope, b"origin"), hint=hint)
+        if not self.keys.let_in(scope):
+            hint = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
+            return Problem(401, "unauthorized", "This needs an API key", hint=hint)
+        return None
+
+    def _comes_from_elsewhere(self, scope: Scope) -> bool:
+        """Whether a browser says that another site's page is asking. A plain form can post to an address that answers no such page."""
+        site = _header(scope, b"sec-fetch-site")
+        return site not in ("", "same-origin", "none") and _header(scope, b"origin") not in self.origins
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
 
 
 async def on_problem(request: Request, error: Exception) -> Response:

@@ -45,10 +45,17 @@ def purge_user(workspace: Path, store: Store, user_id: str, tenant: str = DEFAUL
 
     Raises :class:`StoreError` or :class:`LakeError` where a place cannot be written now; what came before it is purged.
     """
-    purged = Purged(user_id, store_rows=store.purge(user_id, tenant))
-    lake = workspace / "lake"
-    if lake.exists():
-        purged.lake_rows = purge_from_lake(lake, user_id, tenant)
+    store_rows = store.purge(user_id, tenant)
+    purged = purge_at_rest(workspace, user_id, tenant)
+    purged.store_rows = store_rows
+    return purged
+
+
+def purge_at_rest(workspace: Path, user_id: str, tenant: str = DEFAULT_TENANT) -> Purged:
+    """Erase a user from the lake and the artefacts; for one whom the store has forgotten already. Raises :class:`LakeError`."""
+    purged = Purged(user_id)
+    if (workspace / "lake").exists():
+        purged.lake_rows = purge_from_lake(workspace / "lake", user_id, tenant)
     purged.artifact_rows = purge_artifacts(Releases(workspace), user_id, tenant)
     return purged
 

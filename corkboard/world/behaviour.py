@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from corkboard.world.boards import Boards, Projects
-from corkboard.world.catalogue import DAY_MS, Catalogue
-from corkboard.world.config import WorldConfig
+from corkboard.world.catalogue import Catalogue
+from corkboard.world.config import DAY_MS, WorldConfig
 from corkboard.world.looks import Looks, complementary
 from corkboard.world.minds import FOCUS_FACETS, Mind, seen_before
 from corkboard.world.people import People
@@ -144,8 +144,6 @@ class Behaviour:
         return extra
 
     def _project_fit(self, mind: Mind, topic: np.ndarray, style: np.ndarray) -> np.ndarray:
-        if not self.config.mechanisms.projects:
-            return np.zeros(topic.shape, np.float32)
         rows = np.arange(len(topic))[:, None]
         topics, styles = self.boards.wanted(self.projects, mind.users, mind.time_ms)
         return topics[rows, topic] * (0.6 + 0.4 * styles[rows, style])

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from corkboard.seeds import generator
-from corkboard.world.catalogue import DAY_MS, TOPICS, Catalogue
-from corkboard.world.config import WorldConfig
+from corkboard.world.catalogue import TOPICS, Catalogue
+from corkboard.world.config import DAY_MS, WorldConfig
 from corkboard.world.draws import random_ids
 from corkboard.world.vocabulary import CATCH_ALL_TITLES, PROJECT_THEMES, STYLES, TOPIC_CATEGORY
 
@@ -38,8 +38,9 @@ class Projects:
     """float32 (projects, styles): how well each style suits it, 0 to 1."""
 
     @classmethod
-    def make(cls, seed: int) -> Projects:
-        rng = generator(seed, "world", "projects")
+    def make(cls, config: WorldConfig) -> Projects:
+        """The themes of this world; where projects are off, they need nothing and suit nothing."""
+        rng = generator(config.seed, "world", "projects")
         count = len(PROJECT_THEMES) * VARIANTS
         topics = np.zeros((count, TOPICS), np.float32)
         styles = np.zeros((count, len(STYLES)), np.float32)
@@ -49,7 +50,8 @@ class Projects:
             for weight, category in zip((1.0, 0.85, 0.7, 0.6, 0.5), chosen, strict=False):
                 topics[row, rng.choice(np.flatnonzero(categories == category))] = weight
             styles[row, rng.choice(len(STYLES), 2, replace=False)] = (1.0, 0.6)
-        return cls(topics, styles)
+        on = np.float32(config.mechanisms.projects)
+        return cls(topics * on, styles * on)
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,6 @@ class Boards:
         users = len(join_ms)
         shape = (users, BOARDS)
         appeal = interests @ projects.topics.T + 0.15
-        if not config.mechanisms.projects:
-            appeal = np.ones_like(appeal)
         gumbel = rng.gumbel(size=appeal.shape)
         chosen = np.argsort(-(np.log(appeal) * 1.5 + gumbel), 1)[:, : BOARDS - 1]
         project = np.concatenate([np.full((users, 1), CATCH_ALL), chosen], 1)

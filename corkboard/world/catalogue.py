@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from corkboard.seeds import generator
-from corkboard.world.config import WorldConfig
+from corkboard.world.config import DAY_MS, WorldConfig
 from corkboard.world.draws import draw_column, random_ids
 from corkboard.world.looks import Looks
 from corkboard.world.vocabulary import BRAND_SYLLABLES, CATEGORIES, FACETS, LANGUAGES, PICTURE_FACETS, TEXT_FACETS, TOPIC_CATEGORY
 
-DAY_MS = 86_400_000
 TOPICS = len(TOPIC_CATEGORY)
 KINDS = ("pin", "product", "idea", "ad")
 KIND_SHARES = (0.54, 0.33, 0.10, 0.03)

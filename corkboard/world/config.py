@@ -10,6 +10,7 @@ from pydantic import Field
 
 from corkboard.config import Section
 
+DAY_MS = 86_400_000
 WORLD_VERSION = 1
 """Raised whenever the same settings would give other tables; numbers of two versions must not stand in one table."""
 
@@ -103,7 +104,7 @@ class ActionConfig(Section):
     click: float = -4.1
     save: float = -7.0
     cart: float = -5.95
-    hide: float = -4.8
+    hide: float = -5.3
     at_most: float = 0.6
     """No close-up, click, save, cart or hide is likelier than this, however good or bad the item: people are lazy."""
     after_close_up: float = 2.1
@@ -122,9 +123,9 @@ class ActionConfig(Section):
     """Added to a cart for the person's size, taken off for another."""
     save_project: float = 1.5
     """Added to a save that fits one of the person's projects."""
-    hide_aversion: float = 5.2
+    hide_aversion: float = 5.9
     """Added to a hide for one full dislike."""
-    hide_satiation: float = 1.3
+    hide_satiation: float = 1.2
     """Added to a hide when twice the tolerated number of one topic was seen."""
     report_share: float = 0.02
     """Share of hides that are reports instead, ten times as high for spam."""
@@ -232,8 +233,8 @@ class WorldConfig(Section):
     """People."""
     days: int = Field(default=84, ge=4)
     """Days that are simulated."""
-    start_ms: int = 1_756_684_800_000
-    """First midnight, a Monday (2025-09-01 UTC)."""
+    start_ms: int = Field(default=1_756_684_800_000, multiple_of=DAY_MS)
+    """First midnight, a Monday (2025-09-01 UTC). Moved by whole weeks, nothing but dates changes."""
     page_size: int = Field(default=25, ge=2, le=200)
     """Items of one page."""
     test_days: int = Field(default=14, ge=1)
@@ -268,9 +269,9 @@ class WorldConfig(Section):
     @property
     def end_ms(self) -> int:
         """The midnight after the last simulated day."""
-        return self.start_ms + self.days * 86_400_000
+        return self.start_ms + self.days * DAY_MS
 
     @property
     def test_ms(self) -> int:
         """The midnight at which the last ``test_days`` begin."""
-        return self.end_ms - min(self.test_days, self.days) * 86_400_000
+        return self.end_ms - min(self.test_days, self.days) * DAY_MS

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from corkboard.world.boards import Boards, Projects
-from corkboard.world.catalogue import DAY_MS, TOPICS, Catalogue
-from corkboard.world.config import WorldConfig
+from corkboard.world.catalogue import TOPICS, Catalogue
+from corkboard.world.config import DAY_MS, WorldConfig
 from corkboard.world.draws import draw_column
 from corkboard.world.people import People
 from corkboard.world.vocabulary import FACETS
@@ -170,15 +170,13 @@ class Intentions:
         needed, _ = self.boards.wanted(self.projects, users, time_ms)
         liked = interest > 0.02
         far = np.where(liked | (self.people.dislike_topic[users] > 0), 0.0, np.exp(self.people.topic_appeal)[None, :])
-        by_project = far * needed * 6 if self.config.mechanisms.projects else 0.0
-        weight = np.where(outside[:, None], far * 0.5 + by_project, interest) + 1e-9
+        weight = np.where(outside[:, None], far * (0.5 + 6 * needed), interest) + 1e-9
         main = draw_column(rng, weight)
         topics = np.full((n, INTENT_TOPICS), -1)
         topics[:, 0] = main
         weights = np.zeros((n, INTENT_TOPICS), np.float32)
         weights[:, 0] = 1.0
-        if self.config.mechanisms.projects:
-            self._along(users, time_ms, main, topics, weights)
+        self._along(users, time_ms, main, topics, weights)
         facet = np.argsort(rng.random((n, len(FOCUS_FACETS))), 1)[:, :FOCUS]
         facet = np.where(np.arange(FOCUS)[None, :] < rng.choice(FOCUS + 1, n, p=[0.25, 0.45, 0.3])[:, None], facet, -1)
         hours = np.clip(sessions.intent_hours * np.exp(sessions.intent_spread * rng.normal(size=n)), 1 / 6, 24)

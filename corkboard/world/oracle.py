@@ -10,7 +10,8 @@ import numpy as np
 
 from corkboard.errors import InputError
 from corkboard.world.behaviour import ACTIONS, Behaviour
-from corkboard.world.catalogue import DAY_MS, TOPICS
+from corkboard.world.catalogue import TOPICS
+from corkboard.world.config import DAY_MS
 from corkboard.world.log import Log
 from corkboard.world.minds import FOCUS_FACETS, HOUR_MS, Mind, Minds, intent_strength, spread_topics
 from corkboard.world.vocabulary import FACETS

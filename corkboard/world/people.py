@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from corkboard.seeds import generator
-from corkboard.world.catalogue import DAY_MS, RESIDUE, TOPICS, Catalogue
-from corkboard.world.config import WorldConfig
+from corkboard.world.catalogue import RESIDUE, TOPICS, Catalogue
+from corkboard.world.config import DAY_MS, WorldConfig
 from corkboard.world.draws import random_ids
 from corkboard.world.vocabulary import CATEGORIES, FACETS, TOPIC_CATEGORY
 
@@ -197,7 +197,7 @@ def _dislikes(config: WorldConfig, catalogue: Catalogue, interests: Interests) -
     rank = np.argsort(np.argsort(np.where(liked, 2.0, rng.random((n, TOPICS))), 1), 1)
     topics = (rank < rng.integers(1, 7, n)[:, None]) * rng.uniform(0.6, 1.2, (n, TOPICS))
     style_rank = np.argsort(rng.random((n, len(FACETS["style"]))), 1)
-    styles = (style_rank < rng.integers(0, 2, n)[:, None]) * rng.uniform(0.4, 0.9, style_rank.shape)
+    styles = (style_rank < rng.integers(0, 2, n)[:, None]) * rng.uniform(0.3, 0.65, style_rank.shape)
     creators = rng.integers(len(catalogue.creators.ids), size=(n, 4))
     creators = np.where(np.arange(4)[None, :] < rng.integers(0, 5, n)[:, None], creators, -1)
     return {

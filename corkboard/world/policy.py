@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from corkboard.world.catalogue import DAY_MS, TOPICS, Catalogue
-from corkboard.world.config import WorldConfig
+from corkboard.world.catalogue import TOPICS, Catalogue
+from corkboard.world.config import DAY_MS, WorldConfig
 from corkboard.world.minds import Mind, seen_before
 from corkboard.world.vocabulary import CATEGORIES, TEXT_FACETS, TOPIC_CATEGORY
 
@@ -44,6 +44,8 @@ class Pool:
 
     def draw(self, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """An item of each of ``groups`` (any shape), -1 where the group is empty or -1."""
+        if not len(self.items):
+            return np.full(groups.shape, -1)
         known = np.maximum(groups, 0)
         low, high = self.start[known], self.start[known + 1]
         mass = self.cumulative[low] + rng.random(groups.shape) * (self.cumulative[high] - self.cumulative[low])

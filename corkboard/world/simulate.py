@@ -12,8 +12,7 @@ import numpy as np
 
 from corkboard.seeds import generator
 from corkboard.world.behaviour import ACTIONS, Behaviour
-from corkboard.world.catalogue import DAY_MS
-from corkboard.world.config import WorldConfig
+from corkboard.world.config import DAY_MS, WorldConfig
 from corkboard.world.log import ALL_ACTIONS, BLOCK, FOLLOW, SURFACES, UNDO, Log
 from corkboard.world.minds import HOUR_MS, SESSION_GAP_MS, Intentions, Mind, Minds
 from corkboard.world.policy import FOLLOWS, Pages, Policy

@@ -45,7 +45,7 @@ class World:
         looks = Looks.make(self.config.seed)
         catalogue = Catalogue.make(self.config, looks)
         people = People.make(self.config, catalogue)
-        projects = Projects.make(self.config.seed)
+        projects = Projects.make(self.config)
         interests = np.zeros((len(people), TOPICS))
         np.add.at(interests, (np.arange(len(people))[:, None].repeat(INTERESTS, 1), people.interests.topic), people.interests.weight)
         boards = Boards.make(self.config, projects, interests, people.join_ms)

@@ -72,11 +72,12 @@ def made_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(chromium: str, made_site: Path, tmp_path: Path) -> Iterator[Site]:
-    """A server on a free port, in a thread."""
+def site(request: pytest.FixtureRequest, chromium: str, made_site: Path, tmp_path: Path) -> Iterator[Site]:
+    """A server on a free port, in a thread; a test may give it more settings by indirect parameters."""
+    more = getattr(request, "param", [])
     folder = tmp_path / "workspace"
     shutil.copytree(made_site, folder)
-    workspace = Workspace(folder, load_settings(folder, overrides=["serving.port=0"], environ={}))
+    workspace = Workspace(folder, load_settings(folder, overrides=["serving.port=0", *more], environ={}))
     listening = listen(workspace.settings.serving)
     server = uvicorn.Server(uvicorn.Config(create_app(engine_of(workspace)), log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Look, Site
@@ -73,7 +74,7 @@ def test_the_whole_way(page: Page, site: Site, look: Look) -> None:
 
 
 def test_why_an_item_is_here(page: Page, site: Site) -> None:
-    site.workspace.releases.promote(release_ids(site.workspace)[2])
+    assert page.request.post(f"{site.url}/v1/releases/{release_ids(site.workspace)[2]}:promote").ok  # answers when it serves
     open_page(page, site)
     expect(page.locator("#live-label")).to_have_text(LABELS[2])
     card = page.locator(CARD).nth(2)
@@ -167,6 +168,27 @@ def test_the_feed_waits_for_the_first_release(page: Page, site: Site) -> None:
     page.unroute("**/v1/recommend")
     page.unroute("**/healthz")
     expect(page.locator(CARD).first).to_be_visible()
+
+
+@pytest.mark.parametrize("site", [['serving.api_keys=["open sesame"]']], indirect=True)
+def test_a_server_with_keys_asks_for_one(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    expect(page.locator("#empty")).to_contain_text("wants an API key")
+    page.get_by_label("API key").fill("open sesame")
+    page.get_by_role("button", name="Enter").click()
+    expect(page.locator(CARD).first).to_be_visible()
+
+
+def test_the_end_of_the_catalogue_is_said(page: Page, site: Site) -> None:
+    open_page(page, site)
+    for _ in range(30):
+        page.mouse.wheel(0, 6000)
+        page.wait_for_timeout(60)
+        if page.locator("#end").is_visible():
+            break
+    expect(page.locator("#end")).to_be_visible()
+    everything = cards(page)
+    assert len(everything) == len(set(everything)) > 75
 
 
 def test_light_and_dark_are_kept(page: Page, site: Site) -> None:

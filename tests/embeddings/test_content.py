@@ -32,7 +32,10 @@ def catalogue(items: int = 240, seed: int = 0) -> pl.DataFrame:
         {
             "item_id": [f"i{place:04d}" for place in range(items)],
             "created_ms": draw.integers(0, NOW, items),
-            "title": [f"{word} {THINGS[t]} nr {place}" for place, (t, word) in enumerate(zip(thing, draw.choice(["fine", "plain"], items), strict=True))],
+            "title": [
+                f"{word} {THINGS[t]} nr {place}"
+                for place, (t, word) in enumerate(zip(thing, draw.choice(["fine", "plain"], items), strict=True))
+            ],
             "description": [None if place % 3 else f"A {THINGS[t]} for home" for place, t in enumerate(thing)],
             "attributes": [[{"name": "colour", "value": COLOURS[c]}] for c in colour],
             "category": [None if place % 5 else "goods" for place in range(items)],
@@ -96,7 +99,11 @@ def test_one_live_item_is_encoded_as_in_the_table(tower: ContentTower, items: pl
 
 
 def test_attributes_of_a_live_event_may_be_an_object(tower: ContentTower) -> None:
-    structs = {"title": "fine lamp", "attributes": [{"name": "colour", "value": "navy"}, {"name": "colour", "value": "olive"}], "time_ms": NOW}
+    structs = {
+        "title": "fine lamp",
+        "attributes": [{"name": "colour", "value": "navy"}, {"name": "colour", "value": "olive"}],
+        "time_ms": NOW,
+    }
     mapping = {**structs, "attributes": {"colour": ["navy", "olive"]}}
     assert np.array_equal(tower.encode_item(structs, NOW), tower.encode_item(mapping, NOW))
 
@@ -143,7 +150,9 @@ def test_without_pairs_the_untrained_tower_comes_back(items: pl.DataFrame, untra
     assert train_content(items, colour_pairs(items, 10).clear(), CONFIG, seed=3).space == untrained.space
 
 
-@pytest.mark.parametrize("item", [{}, {"title": None, "attributes": []}, {"title": "🙂"}, {"title": "अज्ञात"}, {"price_minor": 0, "kind": "pin"}])
+@pytest.mark.parametrize(
+    "item", [{}, {"title": None, "attributes": []}, {"title": "🙂"}, {"title": "अज्ञात"}, {"price_minor": 0, "kind": "pin"}]
+)
 def test_poor_items_do_not_break_anything(tower: ContentTower, item: dict[str, object]) -> None:
     vector = tower.encode_item(item, NOW)
     assert np.isfinite(vector).all()
@@ -172,7 +181,8 @@ def test_refuses_another_artifact(tmp_path: Path) -> None:
 def test_serving_needs_no_torch(tmp_path: Path, trained: ContentTower) -> None:
     write_artifact(tmp_path, "content", "1", tensors=trained.tensors(), config=trained.config)
     code = (
-        "import sys; from pathlib import Path; from corkboard.artifacts import load_artifact; from corkboard.embeddings.content import ContentTower\n"
+        "import sys; from pathlib import Path\n"
+        "from corkboard.artifacts import load_artifact; from corkboard.embeddings.content import ContentTower\n"
         f"t = ContentTower.from_artifact(load_artifact(Path({str(tmp_path / 'content/default/1')!r})))\n"
         "t.encode_item({'title': 'fine lamp'}, 0); sys.exit('torch' in sys.modules)"
     )

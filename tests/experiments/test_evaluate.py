@@ -188,7 +188,7 @@ def test_an_aligned_scorer_speaks_its_own_rows():
 
 
 def test_a_list_scores_only_what_it_lists():
-    scores = ListScorer(lambda users, known_ms: [np.array([2, 0]) for _ in users], 3).score_users(["u"], 0)
+    scores = ListScorer(lambda users, known_ms: [np.array([2, -1, 0]) for _ in users], 3).score_users(["u"], 0)
     assert scores.tolist() == [[-1.0, -np.inf, 0.0]]
 
 

@@ -8,12 +8,10 @@ import pytest
 
 from corkboard.artifacts import write_artifact
 from corkboard.errors import LeakError
-from corkboard.experiments.config import EvaluationConfig
-from corkboard.experiments.evaluate import POPULARITY, evaluate_retrieval
+from corkboard.experiments.evaluate import POPULARITY, evaluate_retrieval, retrieval_figure
 from corkboard.experiments.leaks import gap, leak_check, require_before, require_cuts, shifted, time_shift_control
 from corkboard.experiments.task import retrieval_task
 from corkboard.metrics.intervals import PerUser
-from corkboard.metrics.ranking import recall_at_k
 
 from .fakes import FakeLake, Fixed, Seer, action, at, calendar, frame, item
 
@@ -73,22 +71,7 @@ def test_a_lake_sealed_at_the_cut_refuses_to_be_read_beyond():
 def recall_figure(lake, span, make):
     """Recall@10 of ``make(task, lake)`` on the test of ``span``."""
     task = retrieval_task(lake, span)
-    scorer = make(task, lake)
-    moment = task.moments[0]
-    found = {}
-
-    class Keeping:
-        def score_users(self, user_ids, known_ms):
-            scores = scorer.score_users(user_ids, known_ms) if hasattr(scorer, "score_users") else scorer.score_all(moment.histories)
-            found["scores"] = scores
-            return scores
-
-    evaluate_retrieval(task, {POPULARITY: Keeping()}, EvaluationConfig(replicates=100, chunk_scores=10**9))
-    scores = found["scores"].copy()
-    scores[moment.seen_users, moment.seen_items] = -np.inf
-    place = np.argsort(np.argsort(-scores, axis=1), axis=1)
-    positions = place[moment.positive_users, moment.positive_items]
-    return recall_at_k(positions, moment.users[moment.positive_users], len(task.user_ids), 10)
+    return retrieval_figure(task, make(task, lake))
 
 
 def popularity(task, lake):

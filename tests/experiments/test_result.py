@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -121,6 +122,16 @@ def test_the_table_fits_a_hundred_columns_and_says_what_was_measured(evaluation)
         assert said in flat
     line = next(line for line in text.splitlines() if line.startswith("oracle"))
     assert re.search(r"0\.\d{4} +\+0\.\d{4} \[\+0\.\d{4}, \+0\.\d{4}\] ▲ +\+\d+% +400 +1,200", line)
+
+
+def test_the_full_column_is_the_first_that_enough_stands_behind(evaluation):
+    ranking = evaluation.table("ranking")
+    assert "HIT@3 save against popularity 7 d" in " ".join(printed(evaluation).split())
+    few = [
+        replace(row, cells={**row.cells, "HIT@3 save": replace(row.cells["HIT@3 save"], verdict="too few to tell")}) for row in ranking.rows
+    ]
+    text = printed(replace(evaluation, tables=[replace(ranking, rows=few)]))
+    assert "HIT@3 hide against popularity 7 d" in " ".join(text.split())
 
 
 def test_the_table_goes_to_standard_output(evaluation, capsys):

@@ -83,12 +83,6 @@ def test_min_actions_counts_every_earlier_action():
     assert list(task(min_actions=0).user_ids) == ["ann", "cid", "eve"]
 
 
-def test_a_log_without_items_has_those_that_were_acted_on():
-    found = retrieval_task(FakeLake.of([], ACTIONS), CALENDAR)
-    assert list(found.item_ids) == ["a", "b", "c"]
-    assert found.n_topics == 1
-
-
 def test_sessions_without_a_user_are_asked_by_their_key():
     visitor = {"user_id": None, "session_id": "s1"}
     lake = FakeLake.of(ITEMS, [{**action(None, "a", 5.9), **visitor}, {**action(None, "b", 6.1), **visitor}])

@@ -69,12 +69,13 @@ def test_items_that_are_not_on_the_page_and_why(made: Small):
         return [rule["rule"] for rule in told["rules"]]
 
     assert rules("i001") == ["hidden"]
-    assert rules("i007") == ["acted"]
-    assert rules("i013") == ["blocked_creator"]
+    assert "acted" in rules("i007")
+    assert "blocked_creator" in rules("i013")
     earlier = next(item_id for item_id in first.items if int(item_id[1:]) % 6 in (0, 1, 2))
     assert "on_this_chain" in rules(earlier)
-    assert rules("i003") == []  # a bike: the filter
-    assert "filter" in feed.explain(page.request_id, "i003")["why"]
+    bike = next(f"i{n:03d}" for n in range(3, 300, 6) if f"i{n:03d}" not in first.items)
+    assert rules(bike) == []  # the filter
+    assert "filter" in feed.explain(page.request_id, bike)["why"]
     assert "cannot be had" in feed.explain(first.request_id, "unheard of")["why"]
 
 

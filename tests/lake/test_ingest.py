@@ -107,9 +107,9 @@ def test_columns_are_renamed_constants_filled_and_words_translated(tmp_path: Pat
 
 
 def test_a_mapped_column_is_no_longer_taken_under_its_own_name(tmp_path: Path) -> None:
-    text = f"user_id,item_id,title,time_ms,action\n7,i1,ann,{T0},click\n"
-    ingest_file(tmp_path / "lake", write(tmp_path / "clicks.csv", text), map={"user_id": "title", "session_id": "user_id"})
-    assert Lake(tmp_path / "lake").actions().select("user_id", "session_id").rows() == [("ann", "7")]
+    text = f"user_id,item_id,surface,time_ms,action\nann,i1,navy shirt,{T0},click\n"
+    ingest_file(tmp_path / "lake", write(tmp_path / "clicks.csv", text), map={"query": "surface"})
+    assert Lake(tmp_path / "lake").actions().select("query", "surface").rows() == [("navy shirt", None)]
 
 
 def test_missing_columns_are_named_with_a_mapping_to_try(tmp_path: Path) -> None:

@@ -218,3 +218,16 @@ def test_a_view_has_a_snapshot_of_its_own(tmp_path: Path) -> None:
 def test_the_key_of_a_user_is_the_id_or_the_session() -> None:
     assert user_key({"user_id": "ann", "session_id": "s"}) == "ann"
     assert user_key({"user_id": None, "session_id": "s"}) == "session:s"
+
+
+def test_a_plain_log_of_clicks_has_the_items_that_were_acted_on(tmp_path):
+    rows = [("a", T0 + 3 * DAY), ("b", T0 + DAY), ("a", T0 + 2 * DAY)]
+    clicks = pl.DataFrame({"item_id": [i for i, _ in rows], "time_ms": [t for _, t in rows]})
+    clicks = clicks.with_columns(user_id=pl.lit("u"), action=pl.lit("click"), surface=pl.lit("home"))
+    ingest_frames(tmp_path, {"actions": clicks}, source="clicks")
+    lake = Lake(tmp_path)
+    facts = lake.items().select("item_id", "created_ms", "kind", "available").rows()
+    assert facts == [("a", T0 + 2 * DAY, "pin", True), ("b", T0 + DAY, "pin", True)]
+    assert lake.items(before_ms=T0 + 2 * DAY)["item_id"].to_list() == ["b"]
+    assert lake.until(T0 + 2 * DAY).items()["item_id"].to_list() == ["b"]
+    assert lake.items().schema == {**TABLES["items"].schema, "created_ms": pl.Int64}

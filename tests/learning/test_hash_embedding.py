@@ -68,7 +68,7 @@ def test_bags_drop_unknown_tokens_and_sum_the_rest() -> None:
 
 def test_two_tokens_hardly_ever_share_both_rows() -> None:
     rows = HashEmbedding.random(2000, 256, 2, seed=1).rows_of(np.arange(2000))
-    # 2000 tokens in 256 x 256 = 65,536 cells: 2000^2 / 2 / 65,536 = 30 expected collisions of pairs, against 2000^2 / 2 / 256 = 7,800 for one hash
+    # in 256 x 256 = 65,536 cells 2000^2 / 2 / 65,536 = 30 pairs are expected to collide; with one hash it were 2000^2 / 2 / 256 = 7,800
     assert 2000 - len(np.unique(rows, axis=0)) < 80
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,24 +9,39 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from retrieval.builders import DAY_MS, actions_frame
 
 from corkboard.artifacts import write_artifact
 from corkboard.errors import InputError
 from corkboard.retrieval.baselines import EASE, Baseline, ItemKNN, Popularity, recall_at
 from corkboard.retrieval.config import ActionWeights, EASEConfig, ItemKNNConfig, PopularityConfig
 from corkboard.retrieval.interactions import Validation
+from retrieval.builders import DAY_MS, actions_frame
 
 IDS = ["a", "b", "c"]
 CLICKS = ActionWeights(click=1.0, close_up=0, long_click=0, save=0, add_to_cart=0, checkout=0)
-PLAIN_KNN = ItemKNNConfig(neighbours=3, shrinkage=1.0, user_damping=0.0, popularity_exponent=0.5, floor=1.0, history_half_life=1e9, weights=CLICKS)
+PLAIN_KNN = ItemKNNConfig(
+    neighbours=3, shrinkage=1.0, user_damping=0.0, popularity_exponent=0.5, floor=1.0, history_half_life=1e9, weights=CLICKS
+)
 PLAIN_EASE = EASEConfig(regularisation=0.5, floor=1.0, history_half_life=1e9, weights=CLICKS)
-BASKETS = actions_frame([("u", "click", "a", 1), ("u", "click", "b", 1), ("v", "click", "a", 2), ("v", "click", "b", 2), ("w", "click", "a", 3), ("w", "click", "c", 3)])
+BASKETS = actions_frame(
+    [
+        ("u", "click", "a", 1),
+        ("u", "click", "b", 1),
+        ("v", "click", "a", 2),
+        ("v", "click", "b", 2),
+        ("w", "click", "a", 3),
+        ("w", "click", "c", 3),
+    ]
+)
 
 
 def random_actions(users: int = 30, items: int = 12, seed: int = 0) -> tuple[pl.DataFrame, list[str]]:
     draw = np.random.default_rng(seed)
-    rows = [(f"u{user}", "click", f"i{item:02d}", float(draw.integers(0, 60))) for user in range(users) for item in np.flatnonzero(draw.random(items) < 0.3)]
+    rows = [
+        (f"u{user}", "click", f"i{item:02d}", float(draw.integers(0, 60)))
+        for user in range(users)
+        for item in np.flatnonzero(draw.random(items) < 0.3)
+    ]
     return actions_frame(rows), [f"i{item:02d}" for item in range(items)]
 
 
@@ -139,7 +155,7 @@ def test_a_lambda_must_be_positive() -> None:
     with pytest.raises(ValueError):
         EASEConfig(regularisation=0.0)
     with pytest.raises(InputError, match="positive definite"):
-        EASE.fit_matrix(sp.csr_array(np.full((2, 2), np.nan, np.float32)), ["a", "b"], PLAIN_EASE)
+        EASE.fit_matrix(sp.csr_array(np.eye(2, dtype=np.float32)), ["a", "b"], PLAIN_EASE.model_copy(update={"regularisation": -5.0}))
 
 
 # ---------------------------------------------------------------------------------------------------------- all of them
@@ -172,7 +188,7 @@ def test_an_empty_lake_and_an_empty_catalogue_are_fine() -> None:
 
 
 @pytest.mark.parametrize("fit", MODELS.values(), ids=MODELS.keys())
-def test_nothing_after_the_cut_is_read(fit: object) -> None:
+def test_nothing_after_the_cut_is_read(fit: Callable[[pl.DataFrame, list[str]], Baseline]) -> None:
     actions, ids = random_actions()
     future = actions_frame([("u1", "checkout", "i03", 90.0), ("u2", "checkout", "i04", 95.0)])
     history = [np.array([1, 2])]
@@ -181,7 +197,7 @@ def test_nothing_after_the_cut_is_read(fit: object) -> None:
 
 @pytest.mark.parametrize("fit", [MODELS["item-kNN"], MODELS["EASE"]], ids=["item-kNN", "EASE"])
 @pytest.mark.parametrize("held_out", [(0, 4), (3, 7), (6, 10)])
-def test_checkerboard_finds_the_withheld_square(fit: object, held_out: tuple[int, int]) -> None:
+def test_checkerboard_finds_the_withheld_square(fit: Callable[[pl.DataFrame, list[str]], Baseline], held_out: tuple[int, int]) -> None:
     """Even users take even items, odd users odd ones. The one square taken out must come first of what the user does not have."""
     user, item = held_out
     assert user % 2 == item % 2
@@ -193,30 +209,39 @@ def test_checkerboard_finds_the_withheld_square(fit: object, held_out: tuple[int
     assert int(np.argmax(scores)) == item
 
 
-def test_settings_are_chosen_on_validation() -> None:
-    """Old co-engagement points one way, new one the other; who validates on what came next learns which to trust."""
-    old = [(f"o{u}", "click", item, 1.0) for u in range(30) for item in ("a", "b")]
-    new = [(f"n{u}", "click", item, 89.0) for u in range(20) for item in ("a", "c")]
-    frame = actions_frame(old + new)
-    histories = [np.array([0])] * 60
-    likes_new, likes_old = (Validation(histories, [np.array([item])] * 60) for item in (2, 1))
-    for model_class, config in ((ItemKNN, ItemKNNConfig()), (EASE, EASEConfig())):
-        recent = model_class.fit(frame, [*IDS, *(f"x{i}" for i in range(40))], 90 * DAY_MS, config, likes_new)
-        assert np.argmax(recent.score_all([np.array([0])])[0]) == 2
-        assert recall_at(recent, likes_new, 1) == 1.0
-        lasting = model_class.fit(frame, IDS, 90 * DAY_MS, config.model_copy(update={"floors": (0.02, 1.0)}), likes_old)
-        assert lasting.settings.floor in (0.02, 1.0)
-    few = Validation(histories[:3], likes_old.targets[:3])
-    assert EASE.fit(frame, IDS, 90 * DAY_MS, None, few).settings == EASEConfig()
+@pytest.mark.parametrize("kind", [ItemKNN, EASE])
+@pytest.mark.parametrize("trusted", ["old", "new"])
+def test_how_fast_things_fade_is_chosen_on_validation(kind: type[ItemKNN] | type[EASE], trusted: str) -> None:
+    """Long ago 30 people took x with 20 old items, lately 10 took it with 20 new ones. Who validates on either learns to trust it."""
+    ids = ["x", *(f"old{i:02d}" for i in range(20)), *(f"new{i:02d}" for i in range(20))]
+    rows = [(f"o{u}", "click", item, 1.0) for u in range(30) for item in ids[:21]]
+    rows += [(f"n{u}", "click", item, 89.0) for u in range(10) for item in [ids[0], *ids[21:]]]
+    wanted = np.arange(1, 21) if trusted == "old" else np.arange(21, 41)
+    validation = Validation([np.array([0])] * 60, [wanted] * 60)
+    model = kind.fit(actions_frame(rows), ids, 90 * DAY_MS, validation=validation)
+    assert model.settings.floor == (1.0 if trusted == "old" else 0.02)
+    assert recall_at(model, validation, 20) == 1.0
+
+
+def test_too_few_users_choose_nothing() -> None:
+    actions, ids = random_actions()
+    few = Validation([np.array([0])] * 3, [np.array([1])] * 3)
+    assert EASE.fit(actions, ids, 90 * DAY_MS, None, few).settings == EASEConfig()
 
 
 def test_the_best_lambda_wins() -> None:
-    actions, ids = random_actions(60)
+    actions, ids = random_actions(60, 60)
     draw = np.random.default_rng(5)
-    validation = Validation([draw.choice(12, 3, replace=False) for _ in range(60)], [draw.choice(12, 2, replace=False) for _ in range(60)])
-    config = EASEConfig(regularisations=(1.0, 1e6), floors=(1.0,))
+    histories, targets = ([draw.choice(60, 6, replace=False) for _ in range(60)] for _ in range(2))
+    validation = Validation(histories, targets)
+    config = EASEConfig(regularisations=(1.0, 1e4), floors=(1.0,))
     best = EASE.fit(actions, ids, 90 * DAY_MS, config, validation)
-    recalls = {value: recall_at(EASE.fit(actions, ids, 90 * DAY_MS, config.model_copy(update={"regularisation": value, "floor": 1.0})), validation, 20) for value in config.regularisations}
+    each = {
+        value: EASE.fit(actions, ids, 90 * DAY_MS, config.model_copy(update={"regularisation": value, "floor": 1.0}))
+        for value in config.regularisations
+    }
+    recalls = {value: recall_at(model, validation, 20) for value, model in each.items()}
+    assert len(set(recalls.values())) == 2
     assert recalls[best.regularisation] == max(recalls.values())
 
 

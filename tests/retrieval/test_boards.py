@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from retrieval.builders import DAY_MS, actions_frame
 
 from corkboard.retrieval.boards import board_neighbours
 from corkboard.retrieval.config import BoardConfig
+from retrieval.builders import DAY_MS, actions_frame
 
 IDS = ["a", "b", "c", "d"]
 
 
 def boards(rows: dict[str, bool]) -> pl.DataFrame:
-    return pl.DataFrame({"board_id": list(rows), "secret": list(rows.values()), "deleted": [False] * len(rows)}, schema={"board_id": pl.String, "secret": pl.Boolean, "deleted": pl.Boolean})
+    return pl.DataFrame(
+        {"board_id": list(rows), "secret": list(rows.values()), "deleted": [False] * len(rows)},
+        schema={"board_id": pl.String, "secret": pl.Boolean, "deleted": pl.Boolean},
+    )
 
 
 def neighbours(saves: list[tuple[str, str, float]], secret: dict[str, bool], upto_day: float = 50) -> dict[str, set[str]]:

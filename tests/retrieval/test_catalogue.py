@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from retrieval.builders import NOW_MS, catalogue_of
 
 from corkboard.artifacts import write_artifact
 from corkboard.errors import InputError
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.retrieval.config import ItemFilter
+from retrieval.builders import NOW_MS, catalogue_of
 
 
 def small() -> Catalogue:

@@ -3,17 +3,24 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from retrieval.builders import DAY_MS, actions_frame
 
 from corkboard.retrieval.config import ActionWeights
 from corkboard.retrieval.interactions import Validation, history_matrix, interactions
+from retrieval.builders import DAY_MS, actions_frame
 
 WEIGHTS = ActionWeights(close_up=0.0, click=1.0, save=4.0)
 IDS = ["a", "b", "c"]
 
 
 def test_cells_by_hand() -> None:
-    rows = [("u", "click", "a", 1.0), ("u", "save", "a", 8.0), ("u", "click", "b", 10.0), ("v", "close_up", "c", 9.0), ("v", "hide", "a", 9.0), ("w", "save", "c", 12.0)]
+    rows = [
+        ("u", "click", "a", 1.0),
+        ("u", "save", "a", 8.0),
+        ("u", "click", "b", 10.0),
+        ("v", "close_up", "c", 9.0),
+        ("v", "hide", "a", 9.0),
+        ("w", "save", "c", 12.0),
+    ]
     found = interactions(actions_frame(rows), IDS, WEIGHTS, 10 * DAY_MS + 1, 99, half_life_days=2.0, floor=0.2)
     # heaviest weight 4: a save is 1, a click 1/4; close-ups weigh 0, a hide has no weight, w comes after the cut
     assert found.user_ids == ["u"]
@@ -51,7 +58,15 @@ def test_history_by_hand() -> None:
 
 
 def test_validation_holds_what_came_next() -> None:
-    rows = [("u", "click", "a", 1.0), ("u", "click", "b", 2.0), ("u", "click", "a", 5.0), ("u", "save", "c", 5.5), ("u", "save", "b", 9.0), ("v", "click", "a", 5.0), ("w", "click", "a", 1.0)]
+    rows = [
+        ("u", "click", "a", 1.0),
+        ("u", "click", "b", 2.0),
+        ("u", "click", "a", 5.0),
+        ("u", "save", "c", 5.5),
+        ("u", "save", "b", 9.0),
+        ("v", "click", "a", 5.0),
+        ("w", "click", "a", 1.0),
+    ]
     found = Validation.of(actions_frame(rows), IDS, 5 * DAY_MS, 8 * DAY_MS)
     # v has no past, w no future; a is nothing new to u, and day 9 is too late
     assert len(found) == 1

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from retrieval.builders import DAY_MS, actions_frame, impressions_frame
 
 from corkboard.artifacts import write_artifact
 from corkboard.errors import LeakError
 from corkboard.retrieval.item_stats import COUNTERS, NAMES, WINDOWS_DAYS, ItemStats, stat
+from retrieval.builders import DAY_MS, actions_frame, impressions_frame
 
 IDS = ["a", "b"]
 
@@ -20,7 +20,10 @@ def build(rows: list[tuple[str, str, str, float]], upto_day: float = 40, shown: 
 
 
 def test_windows_by_hand() -> None:
-    stats = build([("u", "save", "a", 9.5), ("u", "save", "a", 9.9), ("v", "save", "a", 4.0), ("v", "hide", "b", 1.0)], shown=[(["a", "b", "gone"], 9.0)])
+    stats = build(
+        [("u", "save", "a", 9.5), ("u", "save", "a", 9.9), ("v", "save", "a", 4.0), ("v", "hide", "b", 1.0)],
+        shown=[(["a", "b", "gone"], 9.0)],
+    )
     now = stats.as_of(10)
     assert [now[0, stat(f"save_{w}")] for w in ("1d", "7d", "28d")] == [2, 3, 3]
     assert [now[1, stat(f"hide_{w}")] for w in ("1d", "7d", "28d")] == [0, 0, 1]

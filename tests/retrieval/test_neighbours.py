@@ -11,7 +11,11 @@ from corkboard.artifacts import write_artifact
 from corkboard.errors import ArtifactError
 from corkboard.retrieval.neighbours import NeighbourTable
 
-TABLE = NeighbourTable(["a", "b", "c", "d"], np.array([[1, 2], [0, -1], [0, 1], [-1, -1]], np.int32), np.array([[0.5, 0.2], [0.4, 0], [0.3, 0.1], [0, 0]], np.float32))
+TABLE = NeighbourTable(
+    ["a", "b", "c", "d"],
+    np.array([[1, 2], [0, -1], [0, 1], [-1, -1]], np.int32),
+    np.array([[0.5, 0.2], [0.4, 0], [0.3, 0.1], [0, 0]], np.float32),
+)
 
 
 def test_expansion_by_hand() -> None:

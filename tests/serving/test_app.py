@@ -289,6 +289,29 @@ def test_cors_is_off_unless_origins_are_named(client: TestClient, workspace: Wor
 
 
 @pytest.mark.parametrize(
+    ("site", "origin", "status"),
+    [
+        ("cross-site", "https://evil.example", 403),
+        ("same-site", "http://localhost:3000", 403),
+        ("same-origin", "http://testserver", 200),
+        ("none", "", 200),
+    ],
+)
+def test_another_site_cannot_write_from_a_browser(client: TestClient, site: str, origin: str, status: int) -> None:
+    headers = {"sec-fetch-site": site, "origin": origin, "content-type": "text/plain"}
+    assert client.post("/v1/events", json=action("item-001"), headers=headers).status_code == status
+    assert client.get("/v1/releases", headers=headers).status_code == 200
+
+
+def test_a_named_origin_can_write_from_a_browser(workspace: Workspace) -> None:
+    settings = load_settings(workspace.folder, overrides=['serving.cors_origins=["https://shop.example"]'], environ={})
+    with TestClient(create_app(engine_of(Workspace(workspace.folder, settings)))) as client:
+        headers = {"sec-fetch-site": "cross-site", "origin": "https://shop.example"}
+        assert client.post("/v1/events", json=action("item-001"), headers=headers).status_code == 200
+        assert client.post("/v1/events", json=action("item-001"), headers={**headers, "origin": "https://shop.evil"}).status_code == 403
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [("GET", "/v2/none", 404, "no_such_path"), ("PUT", "/v1/events", 405, "wrong_method"), ("GET", "/page/no.js", 404, "no_such_path")],
 )

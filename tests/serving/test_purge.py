@@ -66,6 +66,15 @@ def test_a_deleted_user_event_does_the_same(client: TestClient, workspace: Works
         time.sleep(0.05)
 
 
+def test_what_is_done_right_after_a_deleted_user_event_stays(client: TestClient) -> None:
+    deleted_ms = int(time.time() * 1000)
+    client.post("/v1/events", json={"event": "user", "user_id": USER, "time_ms": deleted_ms, "deleted": True})
+    client.post("/v1/events", json=action("item-007", user=USER, time_ms=deleted_ms + 1))
+    for _ in range(20):  # while lake and artefacts follow in the background
+        assert [one["item_id"] for one in client.get(f"/v1/users/{USER}/state").json()["actions"]] == ["item-007"]
+        time.sleep(0.01)
+
+
 def test_a_user_who_returns_starts_anew(client: TestClient) -> None:
     client.delete(f"/v1/users/{USER}")
     time.sleep(0.002)  # a later moment than the purge

@@ -32,6 +32,12 @@ export function priceOf(item) {
 /** "hand_made toys" as people write it. */
 export const humane = (text) => String(text).replaceAll("_", " ").replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
 
+/** A release by what it has most lately learned: "+ ranker" is "ranker". */
+export const labelOf = (label) => (label || "").replace(/^\+\s*/, "");
+
+/** An id as people can read it: long hexadecimal ones are cut, they only have to be told apart. */
+export const shortId = (id) => (/^[a-z]{0,3}[0-9a-f]{10,}$/.test(id) ? `${id.slice(0, 6)}…` : id);
+
 const KEYS = { s: "save", h: "hide", f: "follow", w: "why" };
 
 export class Card {
@@ -87,7 +93,7 @@ export class Card {
     if (!creator) return;
     const avatar = make("span", { className: "avatar", "aria-hidden": "true" });
     paintAvatar(avatar, creator);
-    this.maker.replaceChildren(avatar, make("span", { className: "name", textContent: creator }), icon(followed ? "followed" : "follow"));
+    this.maker.replaceChildren(avatar, make("span", { className: "name", textContent: shortId(creator) }), icon(followed ? "followed" : "follow"));
     this.maker.setAttribute("aria-pressed", followed);
     this.maker.setAttribute("aria-label", `${followed ? "Following" : "Follow"} ${creator}`);
     this.maker.title = followed ? `You follow ${creator}` : `Follow ${creator}`;

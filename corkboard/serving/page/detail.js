@@ -1,6 +1,6 @@
 // One item, large. Closing it after a good look is told as a long click.
 
-import { humane, make, priceOf, titleOf } from "./cards.js";
+import { humane, make, priceOf, shortId, titleOf } from "./cards.js";
 import { icon } from "./icons.js";
 import { tile } from "./tiles.js";
 
@@ -12,7 +12,7 @@ export function openDetail(dialog, card, { act, looked, followed }) {
   const close = make("button", { className: "icon-button", type: "button", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"));
   const save = make("button", { className: "pill strong", type: "button", textContent: card.saved ? "Saved" : "Save" });
   save.onclick = () => { act(card, "save"); save.textContent = card.saved ? "Save" : "Saved"; };
-  const follow = item.creator_id && make("button", { className: "pill", type: "button", textContent: followed(item.creator_id) ? `Following ${item.creator_id}` : `Follow ${item.creator_id}`, onclick: () => { act(card, "follow"); dialog.close(); } });
+  const follow = item.creator_id && make("button", { className: "pill", type: "button", textContent: followed(item.creator_id) ? `Following ${shortId(item.creator_id)}` : `Follow ${shortId(item.creator_id)}`, onclick: () => { act(card, "follow"); dialog.close(); } });
   const why = make("button", { className: "pill", type: "button", textContent: "Why is this here?", onclick: () => { dialog.close(); act(card, "why"); } });
   const facts = [["Category", item.category && humane(item.category)], ["Creator", item.creator_id], ["Brand", item.brand_id], ["Kind", item.kind && humane(item.kind)], ["Id", item.item_id]].filter(([, value]) => value);
   dialog.replaceChildren(make("div", { className: "sheet" },

@@ -1,13 +1,16 @@
 // The panel on the right: why an item is here, or what is known of the person.
 
 import { ApiError, explain, userState } from "./api.js";
-import { humane, make, priceOf, titleOf } from "./cards.js";
+import { humane, labelOf, make, priceOf, shortId, titleOf } from "./cards.js";
 import { ACTION_ICON, icon } from "./icons.js";
 import { tile } from "./tiles.js";
 
 const AGAINST = new Set(["hide", "report"]);
 const VERB = { save: "Saved", click: "Opened", long_click: "Looked at for long", close_up: "Looked closely at", hide: "Hid", report: "Reported", add_to_cart: "Put in the cart", checkout: "Bought", follow: "Followed", block: "Blocked" };
-const COUNT = { save: "saves", click: "opened", long_click: "long looks", close_up: "close looks", hide: "hidden", report: "reports", add_to_cart: "in cart", checkout: "bought", follow: "follows", block: "blocks" };
+const COUNT = { // one, several
+  save: ["save", "saves"], click: ["opened", "opened"], long_click: ["long look", "long looks"], close_up: ["close look", "close looks"], hide: ["hidden", "hidden"],
+  report: ["report", "reports"], add_to_cart: ["in the cart", "in the cart"], checkout: ["bought", "bought"], follow: ["follow", "follows"], block: ["block", "blocks"],
+};
 
 const DAY_MS = 86_400_000;
 
@@ -93,7 +96,7 @@ export class Drawer {
 }
 
 const STAGES = [["candidates", "Among the candidates"], ["ranker", "After the ranker"], ["page", "On the page, after diversity"]];
-const SOURCE = { nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular" };
+const SOURCE = { nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
 
 function why(item, told, reason) {
   const parts = [make("div", { className: "subject" }, thumb(item),
@@ -105,7 +108,7 @@ function why(item, told, reason) {
   if (heads.length) parts.push(make("h3", { textContent: "What you might do, by the ranker" }), bars(heads));
   if (told.rules?.length) parts.push(make("h3", { textContent: "What spoke against it" }), ...told.rules.map((rule) => make("p", { className: "quiet", textContent: `${humane(rule.rule)}: ${rule.effect}` })));
   if (told.features?.length) parts.push(make("details", {}, make("summary", { textContent: "The numbers that count most" }), table(told.features)));
-  parts.push(make("p", { className: "quiet fine", textContent: `Release “${told.release_label || told.release}” · page made ${ago(told.time_ms)}` }));
+  parts.push(make("p", { className: "quiet fine", textContent: `Release “${labelOf(told.release_label) || told.release}” · page made ${ago(told.time_ms)}` }));
   return parts;
 }
 
@@ -132,18 +135,18 @@ function known(person, state, before, forget) {
   const parts = [];
   const counts = Object.entries(state.counts).filter(([action, n]) => n && COUNT[action]);
   parts.push(make("p", { className: "quiet", textContent: state.actions.length || counts.length
-    ? `${person.userId || "A visitor without a name"}${state.first_ms ? ` · first seen ${ago(state.first_ms)}` : ""}`
+    ? `${shortId(person.userId || "") || "A visitor without a name"}${state.first_ms ? ` · first seen ${ago(state.first_ms)}` : ""}`
     : "Nothing yet. Save, open, hide or follow something: it is listed here at once, and the feed changes with it." }));
-  if (counts.length) parts.push(make("div", { className: "chips" }, ...counts.map(([action, n]) => make("span", { className: "chip", textContent: `${n} ${COUNT[action]}` }))));
+  if (counts.length) parts.push(make("div", { className: "chips" }, ...counts.map(([action, n]) => make("span", { className: "chip", textContent: `${n} ${COUNT[action][n === 1 ? 0 : 1]}` }))));
   if (state.actions.length) parts.push(make("h3", { textContent: "Last actions" }), make("ul", { className: "log" }, ...state.actions.map((action) => logLine(action, !before.has(action.event_id)))));
-  if (state.follows.length) parts.push(make("h3", { textContent: "Follows" }), make("div", { className: "chips" }, ...state.follows.map((creator) => make("span", { className: "chip", textContent: creator }))));
-  if (state.blocks.length) parts.push(make("h3", { textContent: "Blocks" }), make("div", { className: "chips" }, ...state.blocks.map((creator) => make("span", { className: "chip", textContent: creator }))));
+  if (state.follows.length) parts.push(make("h3", { textContent: "Follows" }), make("div", { className: "chips" }, ...state.follows.map((creator) => make("span", { className: "chip", textContent: shortId(creator), title: creator }))));
+  if (state.blocks.length) parts.push(make("h3", { textContent: "Blocks" }), make("div", { className: "chips" }, ...state.blocks.map((creator) => make("span", { className: "chip", textContent: shortId(creator), title: creator }))));
   if (state.known) parts.push(make("button", { className: "pill forget", type: "button", textContent: "Forget everything about me", onclick: forget }));
   return parts;
 }
 
 function logLine(action, fresh) {
-  const subject = action.item_id ? { item_id: action.item_id, title: action.title, category: action.category } : { item_id: action.creator_id, title: action.creator_id, category: "creator" };
+  const subject = action.item_id ? { item_id: action.item_id, title: action.title, category: action.category } : { item_id: action.creator_id, title: shortId(action.creator_id), category: "creator" };
   return make("li", { className: fresh ? "fresh" : "", "data-action": action.action, "data-item": action.item_id },
     thumb(subject),
     make("div", { className: "what" },

@@ -8,8 +8,8 @@ import { announce, toast } from "./toasts.js";
 const PAGE = 25, SEEN_MS = 1500, AHEAD_PX = 1400;
 
 export class Feed {
-  constructor({ box, tail, hint, empty, person, act, noticed }) {
-    Object.assign(this, { box, tail, hint, empty, person, act, noticed });
+  constructor({ box, tail, end, empty, person, act, noticed }) {
+    Object.assign(this, { box, tail, end, empty, person, act, noticed });
     this.cards = [];
     this.known = new Map(); // every card made for this person, so that one that comes back is the same one
     this.follows = new Map(); // creator -> event id of the follow, "" where it is older than this page
@@ -34,6 +34,7 @@ export class Feed {
     this.cursor = null;
     this.done = false;
     this.empty.hidden = true;
+    this.end.hidden = true;
     scrollTo({ top: 0 });
     await this.more();
   }
@@ -177,6 +178,7 @@ export class Feed {
 
   sayEmpty(page) {
     const nothing = this.cards.length === 0;
+    this.end.hidden = nothing || !this.done;
     this.empty.hidden = !nothing;
     if (!nothing) return;
     const waiting = page.notes.some((note) => note.code === "no_release");
@@ -186,8 +188,9 @@ export class Feed {
   }
 
   sayTrouble(error) {
+    if (error.status === 401) return; // the page asks for a key
     const again = { label: "Try again", run: () => this.more() };
-    if (this.cards.length === 0 && error.status !== 401) {
+    if (this.cards.length === 0) {
       const button = make("button", { className: "pill strong", textContent: "Try again", onclick: () => this.restart() });
       this.empty.replaceChildren(make("h2", { textContent: "The feed could not be loaded" }), make("p", { textContent: error.kindly }), button);
       this.empty.hidden = false;

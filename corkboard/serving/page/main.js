@@ -1,7 +1,7 @@
 // Puts the parts of the page together: what a person does is told to the server first, and then the feed flows anew.
 
 import { ApiError, forget, health, newId, send, setKey, userState } from "./api.js";
-import { make, titleOf } from "./cards.js";
+import { labelOf, make, titleOf } from "./cards.js";
 import { openDetail } from "./detail.js";
 import { Drawer } from "./drawer.js";
 import { Feed } from "./feed.js";
@@ -26,9 +26,10 @@ function wordsFor(codes) {
 const byId = (id) => document.getElementById(id);
 let person = Person.restore();
 let release = null;
+let locked = false; // the server wants a key that this tab doesn't have
 
 const drawer = new Drawer({ element: byId("drawer"), knownButton: byId("known-button"), person: () => person });
-const feed = new Feed({ box: byId("feed"), tail: byId("tail"), hint: byId("hint"), empty: byId("empty"), person: undefined, act, noticed });
+const feed = new Feed({ box: byId("feed"), tail: byId("tail"), end: byId("end"), empty: byId("empty"), person: undefined, act, noticed });
 const people = new People({ button: byId("who-button"), menu: byId("who-menu"), list: byId("who-list"), form: byId("who-form"), person: () => person, choose: become });
 drawer.forget = forgetMe;
 
@@ -145,7 +146,7 @@ async function knowFollows() {
 /* ------------------------------------------------------------------------------------------------ which release is live */
 
 function noticed(page) {
-  if (page.release) showRelease({ id: page.release, label: page.release_label });
+  if (page.release) showRelease({ id: page.release, label: labelOf(page.release_label) });
   const words = wordsFor(page.notes.map((note) => note.code));
   if (!words && feed.cards.length) return; // taking the hint away would move what one is looking at
   byId("hint").hidden = !words;
@@ -159,7 +160,7 @@ function showRelease(now) {
   byId("live-label").textContent = now ? now.label : "no release yet";
   byId("live").title = now ? `Live release ${now.id}` : "The first release is still being built";
   if (!now || before?.id === now.id) return;
-  if (!before) { if (feed.person && !feed.cards.length && !feed.loading) feed.restart(); return; }
+  if (!before) { if (feed.person && !feed.cards.length && !feed.loading && !locked) feed.restart(); return; }
   byId("live").classList.remove("switched");
   void byId("live").offsetWidth;
   byId("live").classList.add("switched");
@@ -170,7 +171,7 @@ function showRelease(now) {
 async function watchRelease() {
   try {
     const state = await health();
-    showRelease(state.release);
+    showRelease(state.release && { id: state.release.id, label: labelOf(state.release.label) });
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     byId("live").classList.add("off");
@@ -190,6 +191,7 @@ function askForKey() {
   const input = make("input", { type: "password", "aria-label": "API key", autocomplete: "off" });
   const form = make("form", { className: "row" }, input, make("button", { className: "pill strong", textContent: "Enter" }));
   form.onsubmit = (event) => { event.preventDefault(); setKey(input.value.trim()); location.reload(); };
+  locked = true;
   byId("empty").replaceChildren(make("h2", { textContent: "This server wants an API key" }), make("p", { textContent: "It is kept in this tab only." }), form);
   byId("empty").hidden = false;
 }

@@ -1,7 +1,7 @@
 // The menu that says who is looking.
 
 import { ApiError, sampleUsers } from "./api.js";
-import { make } from "./cards.js";
+import { make, shortId } from "./cards.js";
 import { Person } from "./person.js";
 import { paintAvatar } from "./tiles.js";
 
@@ -23,7 +23,7 @@ export class People {
 
   show() {
     const person = this.person();
-    document.getElementById("who-name").textContent = person.name;
+    document.getElementById("who-name").textContent = shortId(person.name);
     paintAvatar(document.getElementById("who-avatar"), person.name);
   }
 
@@ -69,6 +69,6 @@ export class People {
   entry(name, line, current, who) {
     const avatar = make("span", { className: "avatar", "aria-hidden": "true" });
     paintAvatar(avatar, name);
-    return make("button", { type: "button", "aria-current": current, onclick: () => this.pick(who()) }, avatar, make("span", {}, make("b", { textContent: name }), make("small", { textContent: line })));
+    return make("button", { type: "button", "aria-current": current, onclick: () => this.pick(who()) }, avatar, make("span", {}, make("b", { textContent: shortId(name), title: name }), make("small", { textContent: line })));
   }
 }

@@ -30,9 +30,11 @@ export const hueOf = (category) => hash(`hue ${category}`) % 360;
 /** Height over width of an item's tile. */
 export const ratioOf = (id) => RATIOS[hash(`ratio ${id}`) % RATIOS.length];
 
+/** Two letters of a name. */
 export function initials(text) {
   const words = String(text || "").split(/[\s\-_/.]+/).filter((word) => /[\p{L}\p{N}]/u.test(word));
-  return words.slice(0, 2).map((word) => [...word][0]).join("").toUpperCase() || "·";
+  const letters = words.length === 1 ? [...words[0]].slice(0, 2) : words.slice(0, 2).map((word) => [...word][0]);
+  return letters.join("").toUpperCase() || "·";
 }
 
 function node(name, attributes, parent) {

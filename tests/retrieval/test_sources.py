@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corkboard.retrieval.candidates import Candidates, Source, merged, recent_items
+from corkboard.retrieval.config import ActionWeights, Quotas, SourceConfig
+from corkboard.retrieval.index import ExactIndex, OverlayIndex
+from corkboard.retrieval.item_stats import COUNTERS, ItemStats
+from corkboard.retrieval.neighbours import NeighbourTable
+from corkboard.retrieval.sources import FreshSource, NearestSource, PopularSource, RetrievalParts, build_sources, engagement, item_quality
+from retrieval.builders import DAY_MS, HOUR_MS, NOW_MS, SPACE, catalogue_of, request_of, state_of, unit_vectors
+
+ITEMS = 120
+CATALOGUE = catalogue_of(ITEMS)
+VECTORS = unit_vectors(ITEMS)
+CONFIG = SourceConfig()
+
+
+def stats_of(catalogue_ids: list[str]) -> ItemStats:
+    draw = np.random.default_rng(4)
+    n = 900
+    days, rows = draw.integers(60, 100, n), draw.integers(0, len(catalogue_ids), n)
+    return ItemStats(catalogue_ids, days, rows, draw.integers(0, len(COUNTERS), n), np.ones(n), NOW_MS)
+
+
+def table_of(items: int, seed: int = 5) -> NeighbourTable:
+    draw = np.random.default_rng(seed)
+    near = (draw.integers(0, items, (items, 1)) + np.arange(8) * 7).astype(np.int32) % items
+    return NeighbourTable([f"i{place:04d}" for place in range(items)], near, np.tile(np.linspace(1, 0.1, 8, dtype=np.float32), (items, 1)))
+
+
+PARTS = RetrievalParts(OverlayIndex(ExactIndex(VECTORS, SPACE)), table_of(ITEMS), table_of(ITEMS, 6), stats_of(CATALOGUE.ids))
+SOURCES = {source.name: source for source in build_sources(PARTS, CONFIG)[0]}
+BUSY = state_of(
+    [
+        (action, f"i{place:04d}", NOW_MS - place * HOUR_MS)
+        for place, action in enumerate(["save", "click", "close_up", "hide", "click", "save"])
+    ],
+    follows=["c3"],
+)
+STATES = {
+    "busy": BUSY,
+    "nobody": state_of(),
+    "hid only": state_of([("hide", "i0001", NOW_MS)]),
+    "acted on what is gone": state_of([("save", "gone", NOW_MS)], follows=["nobody we know"]),
+    "acts in the future": state_of([("save", "i0002", NOW_MS + DAY_MS)]),
+}
+
+
+@pytest.fixture(params=SOURCES)
+def source(request: pytest.FixtureRequest) -> Source:
+    return SOURCES[request.param]
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("k", [0, 1, 10, 1000])
+def test_every_source_keeps_the_contract(source: Source, state: str, k: int) -> None:
+    allowed = np.random.default_rng(1).random(ITEMS) < 0.6
+    found = source.candidates(request_of(CATALOGUE, STATES[state], allowed), k)
+    assert len(found.rows) == len(found.scores) == len(found.seeds) <= k
+    assert allowed[found.rows].all()
+    assert len(np.unique(found.rows)) == len(found.rows)
+    assert (np.diff(found.scores) <= 1e-6).all()
+    assert ((found.seeds >= -1) & (found.seeds < ITEMS)).all()
+
+
+def test_every_source_is_built_and_brings_something(source: Source) -> None:
+    assert set(SOURCES) == set(Quotas.model_fields)
+    assert len(source.candidates(request_of(CATALOGUE, BUSY), 10))
+
+
+def test_a_mask_older_than_a_live_item_excludes_it() -> None:
+    catalogue = catalogue_of(20)
+    mask = catalogue.mask()
+    catalogue.add({"item_id": "live", "time_ms": NOW_MS - 1, "creator_id": "c1"})
+    for parts in (RetrievalParts(), RetrievalParts(OverlayIndex(ExactIndex(unit_vectors(20), SPACE)))):
+        for source in build_sources(parts, CONFIG)[0]:
+            assert 20 not in source.candidates(request_of(catalogue, BUSY, mask), 50).rows
+
+
+# -------------------------------------------------------------------------------------------------------------- history
+
+
+def test_recent_items_by_hand() -> None:
+    state = state_of(
+        [
+            ("click", "i0001", NOW_MS - 10),
+            ("save", "i0001", NOW_MS - 50),
+            ("close_up", "i0002", NOW_MS - 20),
+            ("click", "gone", NOW_MS - 5),
+            ("hide", "i0003", NOW_MS),
+        ]
+    )
+    rows, weights, ages = recent_items(request_of(CATALOGUE, state), 10, ActionWeights(click=1, save=3, close_up=0.5))
+    assert rows.tolist() == [1, 2]
+    assert weights.tolist() == [3.0, 0.5]  # the heaviest action counts, with the age of the newest
+    assert ages.tolist() == [10, 20]
+
+
+def test_merged_by_hand() -> None:
+    rows, scores, seeds = merged(np.array([7, 3, 7]), np.array([1.0, 5.0, 2.0]), np.array([0, 1, 2]))
+    assert (rows.tolist(), scores.tolist(), seeds.tolist()) == ([3, 7], [5.0, 3.0], [1, 2])
+
+
+# -------------------------------------------------------------------------------------------------------------- nearest
+
+
+def lumps() -> tuple[np.ndarray, NearestSource]:
+    """Four lumps of 30 items: rows 0-29 are alike, 30-59, and so on."""
+    draw = np.random.default_rng(8)
+    vectors = np.repeat(np.eye(4, 16), 30, axis=0) + 0.05 * draw.standard_normal((ITEMS, 16))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return vectors, NearestSource(ExactIndex(vectors, SPACE), CONFIG)
+
+
+def shares(found: Candidates) -> list[float]:
+    return (np.bincount(found.rows // 30, minlength=4) / max(len(found), 1)).tolist()
+
+
+def test_each_action_gets_its_share() -> None:
+    _, source = lumps()
+    state = state_of([("click", "i0000", NOW_MS), ("click", "i0030", NOW_MS), ("click", "i0060", NOW_MS)])
+    found = source.candidates(request_of(CATALOGUE, state), 30)
+    assert shares(found) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    assert all(found.seeds[found.rows // 30 == lump].tolist() == [30 * lump] * 10 for lump in range(3))
+
+
+def test_kind_and_age_decide_the_share() -> None:
+    _, source = lumps()
+    # weights: a save 2, a click 1; a day old counts half with nearest_fade_hours = 24: 2, 1, 0.5 of 3.5 -> of 28 places 16, 8, 4
+    state = state_of([("save", "i0000", NOW_MS), ("click", "i0030", NOW_MS), ("click", "i0060", NOW_MS - DAY_MS)])
+    config = CONFIG.model_copy(update={"nearest_saturation": 1.0})
+    found = NearestSource(ExactIndex(lumps()[0], SPACE), config).candidates(request_of(CATALOGUE, state), 28)
+    assert np.bincount(found.rows // 30, minlength=4).tolist() == [16, 8, 4, 0]
+    assert len(source.candidates(request_of(CATALOGUE, state), 28)) <= 28
+
+
+def test_old_actions_leave_room() -> None:
+    _, source = lumps()
+    # five saves three days old: fade 1 / (1 + 3) each, 1.25 together, of the 3 that fill the quota: 1.25 / 3 of 24 places = 10
+    sizes = {}
+    for age_days in (0, 3, 60):
+        state = state_of([("save", f"i{place:04d}", NOW_MS - age_days * DAY_MS) for place in range(5)])
+        sizes[age_days] = len(source.candidates(request_of(CATALOGUE, state), 24))
+    assert sizes == {0: 24, 3: 10, 60: 8}  # and of very old ones a share of 0.3 stays, rounded up
+
+
+def test_alike_actions_share_neighbours_and_still_fill_their_places() -> None:
+    source = NearestSource(ExactIndex(np.repeat(lumps()[0][:1], ITEMS, axis=0), SPACE), CONFIG)
+    state = state_of([("save", f"i{place:04d}", NOW_MS) for place in range(4)])
+    assert len(source.candidates(request_of(CATALOGUE, state), 20)) == 20
+
+
+def test_what_was_just_acted_on_is_not_offered_again() -> None:
+    _, source = lumps()
+    found = source.candidates(request_of(CATALOGUE, state_of([("save", "i0000", NOW_MS)])), 200)
+    assert 0 not in found.rows
+
+
+def test_only_the_last_actions_ask() -> None:
+    _, source = lumps()
+    actions = [("click", f"i{place:04d}", NOW_MS - place) for place in range(10)] + [("checkout", "i0090", NOW_MS - 20)]
+    assert shares(source.candidates(request_of(CATALOGUE, state_of(actions)), 40))[3] == 0
+
+
+def test_a_live_item_acted_on_has_neighbours_and_is_one() -> None:
+    catalogue, (vectors, _) = catalogue_of(ITEMS), lumps()
+    index = OverlayIndex(ExactIndex(vectors, SPACE))
+    for place in range(2):
+        index.add(catalogue.add({"item_id": f"live{place}", "time_ms": NOW_MS}), vectors[90 + place], SPACE)
+    found = NearestSource(index, CONFIG).candidates(request_of(catalogue, state_of([("save", "live0", NOW_MS)])), 90)
+    assert shares(Candidates(found.rows[found.rows < ITEMS]))[3] == 1.0
+    assert ITEMS + 1 in found.rows
+
+
+# --------------------------------------------------------------------------------------------------------------- others
+
+
+def test_popular_is_in_order_and_goes_on_past_what_is_not_allowed() -> None:
+    scores = np.arange(2000, dtype=np.float32)
+    source = PopularSource("popular_7d", scores)
+    catalogue = catalogue_of(2000)
+    assert source.candidates(request_of(catalogue, state_of()), 3).rows.tolist() == [1999, 1998, 1997]
+    allowed = np.zeros(2000, bool)
+    allowed[[0, 4, 2]] = True
+    assert source.candidates(request_of(catalogue, state_of(), allowed), 50).rows.tolist() == [4, 2, 0]
+
+
+def test_engagement_by_hand() -> None:
+    save, click, hide = (COUNTERS.index(name) for name in ("save", "click", "hide"))
+    stats = ItemStats(["a", "b"], np.array([99, 95, 99]), np.array([0, 0, 1]), np.array([save, click, hide]), np.array([2, 1, 5]), NOW_MS)
+    weights = ActionWeights(save=3.0, click=1.0)
+    assert engagement(stats, "1d", weights).tolist() == [6.0, 0.0]
+    assert engagement(stats, "7d", weights).tolist() == [7.0, 0.0]
+    assert item_quality(stats).tolist() == [0.5, 0.0]
+    assert len(item_quality(None)) == 0
+
+
+def test_fresh_is_new_and_knows_the_taste() -> None:
+    catalogue, (vectors, _) = catalogue_of(ITEMS), lumps()
+    source = FreshSource(ExactIndex(vectors, SPACE), CONFIG)
+    for state in (state_of(), state_of([("save", "i0031", NOW_MS)])):
+        found = source.candidates(request_of(catalogue, state), 12)
+        assert len(found) == 12
+        assert (catalogue.created_ms[found.rows] > NOW_MS - CONFIG.fresh_days * DAY_MS).all()
+    assert shares(found)[1] == 1.0
+    without_taste = FreshSource(None, CONFIG).candidates(request_of(catalogue, state), 12)
+    assert (np.diff(catalogue.created_ms[without_taste.rows]) <= 0).all()
+
+
+def test_an_item_of_the_future_is_not_fresh() -> None:
+    catalogue = catalogue_of(10)
+    catalogue.add({"item_id": "tomorrow", "time_ms": NOW_MS + DAY_MS})
+    assert 10 not in FreshSource(None, CONFIG).candidates(request_of(catalogue, state_of()), 20).rows
+
+
+def test_creators_of_recent_items_and_followed_ones() -> None:
+    request = request_of(CATALOGUE, state_of([("save", "i0002", NOW_MS)], follows=["c5", "nobody"]))
+    creators = CATALOGUE.codes("creator_id")
+    same = SOURCES["same_creator"].candidates(request, 50)
+    assert {CATALOGUE.value("creator_id", int(row)) for row in same.rows} == {"c2"}
+    assert 2 not in same.rows
+    assert set(same.seeds.tolist()) == {2}
+    followed = SOURCES["followed"].candidates(request, 50)
+    assert set(creators[followed.rows].tolist()) == {CATALOGUE.code("creator_id", "c5")}
+    assert len(followed) == (creators == CATALOGUE.code("creator_id", "c5")).sum()
+
+
+def test_a_missing_part_is_named_and_only_its_sources_go() -> None:
+    sources, notes = build_sources(RetrievalParts(index=PARTS.index), CONFIG)
+    assert {source.name for source in sources} == {"nearest", "fresh", "same_creator", "followed"}
+    assert [note.split(":")[0] for note in notes] == [
+        f"source {name} left out" for name in ("item_knn", "popular_1d", "popular_7d", "same_board")
+    ]
+    sources, notes = build_sources(PARTS, CONFIG.model_copy(update={"quotas": Quotas(item_knn=0)}))
+    assert "item_knn" not in {source.name for source in sources}
+    assert notes == []
