@@ -101,10 +101,15 @@ class ActionConfig(Section):
     """Base logits of the actions of one item that is looked at, and what else they follow."""
 
     close_up: float = -3.0
+    """Logit of opening an item of utility 0."""
     click: float = -4.1
+    """Logit of a click, long or not, without a close-up before."""
     save: float = -7.0
+    """Logit of a save without a close-up before."""
     cart: float = -5.95
-    hide: float = -5.3
+    """Logit of a cart, for what can be bought, without a close-up before."""
+    hide: float = -5.2
+    """Logit of a hide of what nobody minds."""
     at_most: float = 0.6
     """No close-up, click, save, cart or hide is likelier than this, however good or bad the item: people are lazy."""
     after_close_up: float = 2.1
@@ -213,13 +218,21 @@ class ActionValues(Section):
     """What one action is worth in ``oracle(action="utility")``: the expected sum of these over what is done with an item."""
 
     close_up: float = 0.2
+    """An item was opened."""
     click: float = 0.5
+    """A short click."""
     long_click: float = 1.0
+    """A click of half a minute or more."""
     save: float = 1.5
+    """A save to a board."""
     add_to_cart: float = 1.5
+    """An item in the cart."""
     checkout: float = 3.0
+    """An item bought."""
     hide: float = -3.0
+    """A hide."""
     report: float = -5.0
+    """A report."""
 
 
 class WorldConfig(Section):

@@ -195,7 +195,7 @@ def _dislikes(config: WorldConfig, catalogue: Catalogue, interests: Interests) -
     liked = np.zeros((n, TOPICS), bool)
     np.put_along_axis(liked, interests.topic, interests.weight > 0, 1)
     rank = np.argsort(np.argsort(np.where(liked, 2.0, rng.random((n, TOPICS))), 1), 1)
-    topics = (rank < rng.integers(1, 7, n)[:, None]) * rng.uniform(0.6, 1.2, (n, TOPICS))
+    topics = (rank < rng.integers(2, 8, n)[:, None]) * rng.uniform(0.6, 1.2, (n, TOPICS))
     style_rank = np.argsort(rng.random((n, len(FACETS["style"]))), 1)
     styles = (style_rank < rng.integers(0, 2, n)[:, None]) * rng.uniform(0.3, 0.65, style_rank.shape)
     creators = rng.integers(len(catalogue.creators.ids), size=(n, 4))
