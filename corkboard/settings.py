@@ -22,7 +22,7 @@ Scale = Literal["tiny", "small", "base", "large"]
 
 _SCALES: dict[str, dict[str, Any]] = {
     "tiny": {
-        "world": {"items": 300, "users": 150, "days": 42},
+        "world": {"items": 300, "users": 150, "days": 42, "page_size": 12, "sessions": {"gap_days": 1.5}},
         "embeddings": {"content": {"training": {"steps": 60}}},
         "ranking": {"rows": {"max_rows": 30_000}, "pointwise": {"epochs": 3}},
     },

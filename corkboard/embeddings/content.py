@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIELDS", "ContentTower", "Network", "co_engagement_pairs", "train_content", "untrained_content"]
 
-_EPSILON = 1e-6
+EPSILON = 1e-6
 _CHUNK = 8192
 """Items that are encoded at once: their token vectors take some hundred megabytes."""
 
@@ -164,4 +164,4 @@ def train_content(
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; a row of zeros stays."""
-    return vectors / np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), _EPSILON)[:, None]
+    return vectors / np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), EPSILON)[:, None]

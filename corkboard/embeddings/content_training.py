@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from corkboard.embeddings.config import ContentConfig
-from corkboard.embeddings.content import _EPSILON, ContentTower, Network, untrained_from
+from corkboard.embeddings.content import EPSILON, ContentTower, Network, untrained_from
 from corkboard.embeddings.content_fields import AGE_FEATURES, FIELDS, age_features, read_items
 from corkboard.lake.calendar import DAY_MS
 from corkboard.learning.hash_embedding import Bags
@@ -36,13 +36,13 @@ class TrainableContentTower(nn.Module):
 
     def forward(self, bags: Bags, ages: Tensor) -> Tensor:
         """float32 ``(n, dim)`` unit vectors of ``n * len(FIELDS)`` bags and ``(n, AGE_FEATURES)`` ages."""
-        fields = functional.normalize(self.embedding(bags), dim=1, eps=_EPSILON).view(len(ages), len(FIELDS), -1)
+        fields = functional.normalize(self.embedding(bags), dim=1, eps=EPSILON).view(len(ages), len(FIELDS), -1)
         if self.training and self.start.settings.field_dropout:
             kept = torch.rand(fields.shape[:2]) >= self.start.settings.field_dropout
             fields = fields * kept[:, :, None]
         vectors = torch.einsum("nfd,f->nd", fields, self.scales)
         flat = torch.cat([fields.flatten(1), ages], dim=1)
-        return functional.normalize(vectors + self.up(functional.relu(self.down(flat))), dim=1, eps=_EPSILON)
+        return functional.normalize(vectors + self.up(functional.relu(self.down(flat))), dim=1, eps=EPSILON)
 
     def frozen(self) -> ContentTower:
         """The numpy tower with the present weights."""
@@ -61,8 +61,9 @@ class ContentTraining:
         self.read = read_items(items, config.text)
         self.start = untrained_from(self.read, config, seed)
         self.bags = Bags.of(self.start.vocabulary.ids(self.read.tokens.hashes), self.read.tokens.offsets)
-        times = [int(value) for value in (self.read.created_ms.max(initial=0), pairs["time_ms"].max()) if value is not None]
-        self.now_ms = max(times) if now_ms is None else now_ms
+        self.now_ms = (
+            int(max(self.read.created_ms.max(initial=0), pairs["time_ms"].to_numpy().max(initial=0))) if now_ms is None else now_ms
+        )
         row_of = pl.DataFrame({"item_id": items["item_id"], "row": np.arange(len(items), dtype=np.int64)})
         joined = pairs.join(row_of.rename({"item_id": "left_id", "row": "left"}), on="left_id", how="inner", maintain_order="left")
         joined = joined.join(row_of.rename({"item_id": "right_id", "row": "right"}), on="right_id", how="inner", maintain_order="left")

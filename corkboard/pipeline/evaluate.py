@@ -26,6 +26,7 @@ from corkboard.experiments.result import Evaluation, Table
 from corkboard.experiments.scorers import ListScorer, PageScorer, PageScores
 from corkboard.experiments.task import RetrievalTask, retrieval_task
 from corkboard.lake.calendar import DAY_MS
+from corkboard.lake.lake import Lake
 from corkboard.pipeline.build import Builder
 from corkboard.ranking.features import POSITION_COLUMN, request_features
 from corkboard.ranking.item_days import ItemDays
@@ -132,6 +133,7 @@ class _CandidateStage:
     def __init__(self, parts: _Trained, task: RetrievalTask):
         self._parts, self._task = parts, task
         self._known_ms: int | None = None
+        self._found: dict[str, tuple[UserState, Retrieved]] = {}
 
     def blended(self, user_ids: Sequence[str], known_ms: int) -> Iterator[np.ndarray]:
         """Task rows for each user, best first, by the blend of the sources."""
@@ -149,17 +151,21 @@ class _CandidateStage:
             yield self._task_rows[found.rows[order]]
 
     def _retrieve(self, user_ids: Sequence[str], known_ms: int) -> Iterator[tuple[UserState, Retrieved]]:
+        """Candidates of each user, made once for both rows."""
         self._prepare(known_ms)
-        allowed = self._allowed
-        for state in _states(self._parts.builder.lake, user_ids, known_ms):
-            mask = allowed.copy()
+        waiting = [user for user in user_ids if user not in self._found]
+        for user, state in zip(waiting, _states(self._parts.builder.lake, waiting, known_ms), strict=True):
+            mask = self._allowed.copy()
             engaged = self._catalogue.rows(action.item_id for action in state.positives() if action.item_id)
             mask[engaged[engaged >= 0]] = False
-            yield state, self._retrieval.retrieve(CandidateRequest(state, known_ms, "home", mask, self._catalogue), LISTED)
+            asked = CandidateRequest(state, known_ms, "home", mask, self._catalogue)
+            self._found[user] = state, self._retrieval.retrieve(asked, LISTED)
+        return (self._found[user] for user in user_ids)
 
     def _prepare(self, known_ms: int) -> None:
         if known_ms == self._known_ms:
             return
+        self._found.clear()
         parts, settings = self._parts, self._parts.settings.retrieval
         lake = parts.builder.lake.until(known_ms)
         self._catalogue = catalogue = Catalogue(lake.items())
@@ -177,9 +183,10 @@ class _CandidateStage:
         self._known_ms = known_ms
 
 
-def _states(lake, user_ids: Sequence[str], known_ms: int) -> list[UserState]:
+def _states(lake: Lake, user_ids: Sequence[str], known_ms: int) -> list[UserState]:
     """What was known of each user just before ``known_ms``, in the order of ``user_ids``."""
-    moments = pl.DataFrame({"user_id": list(user_ids), "time_ms": known_ms, "place": np.arange(len(user_ids))})
+    columns = {"user_id": pl.String, "time_ms": pl.Int64, "place": pl.Int64}
+    moments = pl.DataFrame({"user_id": list(user_ids), "time_ms": [known_ms] * len(user_ids), "place": range(len(user_ids))}, schema=columns)
     found: list[UserState | None] = [None] * len(user_ids)
     for moment, state in replay(lake, moments):
         found[moment["place"]] = state

@@ -10,28 +10,29 @@ from __future__ import annotations
 import numpy as np
 
 from corkboard.ranking.item_side import STAT_NAMES, ItemSide
-from corkboard.ranking.user_side import FAST_HOURS, GROUPS, HOUR_MS, SESSION_HOURS, SLOW_HOURS, Past, UserSide, user_side
+from corkboard.ranking.user_side import (
+    HIDE_WINDOWS,
+    HOUR_MS,
+    LAST_FADE,
+    LONG_HIDES_FADE,
+    POSITIVE_WINDOWS,
+    SESSION_HOURS,
+    Past,
+    UserSide,
+    user_side,
+)
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.state.user_state import UserState
 
-MEAN_SIMILARITIES: tuple[str, ...] = (
-    "similar_last",
-    "similar_last_3",
-    "similar_session",
-    "similar_10",
-    "similar_100",
-    "similar_fading_hours",
-    "similar_fading_days",
-    *(f"similar_{group}" for group in GROUPS),
-)
-"""Cosines of content vectors with positive actions: means over a window, or sums that fade with age."""
-MAX_SIMILARITIES: tuple[str, ...] = ("nearest_session", "nearest_10", "nearest_100", "nearest_fading_hours", "nearest_fading_days")
-"""The largest cosine with a positive action of a window, or of all of them, each fading with age."""
-HIDE_SIMILARITIES: tuple[str, ...] = ("similar_hides", "similar_hides_fading", "nearest_hide", "has_vector")
+SIMILARITIES: tuple[str, ...] = (*(f"similar_{window}" for window in POSITIVE_WINDOWS), *(f"similar_{window}" for window in HIDE_WINDOWS))
+"""Cosines of content vectors with past actions, by window."""
+NEAREST: tuple[str, ...] = ("nearest_session", "nearest_10", "nearest_fading_days", "near_100", "nearest_hide", "has_vector")
+"""Largest cosines with one past action, and the weight of those of the last hundred with a cosine above a half."""
+_MATCH_WINDOWS = ("fading_hours", "fading_days", "10", "100")
 MATCHES: tuple[str, ...] = tuple(
-    f"same_{what}_{window}" for what in ("category", "creator", "brand") for window in ("fading_hours", "fading_days", "10", "100", "hides")
+    f"same_{what}_{window}" for what in ("category", "creator", "brand") for window in (*_MATCH_WINDOWS, *HIDE_WINDOWS)
 )
-"""log(1 + number of actions on items of the same category, creator or brand)."""
+"""Weight of past actions on items of the same category, creator or brand, by window."""
 ITEM_NAMES: tuple[str, ...] = ("age", "is_product", "has_price", "price_gap", "price_distance")
 SHOWN_NAMES: tuple[str, ...] = ("times_shown", "hours_since_shown", "category_shown", "category_shown_lately", "category_rate")
 TIE_NAMES: tuple[str, ...] = ("follows_creator", "item_knn", "item_knn_history")
@@ -48,9 +49,8 @@ REQUEST_NAMES: tuple[str, ...] = (
 FEATURE_NAMES: tuple[str, ...] = (
     *STAT_NAMES,
     *ITEM_NAMES,
-    *MEAN_SIMILARITIES,
-    *MAX_SIMILARITIES,
-    *HIDE_SIMILARITIES,
+    *SIMILARITIES,
+    *NEAREST,
     *MATCHES,
     *SHOWN_NAMES,
     *TIE_NAMES,
@@ -61,8 +61,12 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 POSITION_COLUMN = FEATURE_NAMES.index("log_position")
 _CODED = ("category", "creator_id", "brand_id")
+_DAYS, _HUNDRED = POSITIVE_WINDOWS.index("fading_days"), POSITIVE_WINDOWS.index("100")
+_SUMS = [SIMILARITIES.index(f"similar_{window}") for window in ("fading_hours", "fading_days", "hides_fading")]
+_MATCH_COLUMNS = [POSITIVE_WINDOWS.index(window) for window in _MATCH_WINDOWS]
 _LATELY_HOURS = 10.0
-_HISTORY, _HISTORY_HOURS = 60, 14 * 24.0
+_PRIOR_SHOWN = 30.0
+_HISTORY, _HISTORY_HOURS, _HISTORY_PRIOR = 60, 20 * 24.0, 10.0
 
 
 def request_features(
@@ -104,36 +108,43 @@ def _item_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray
 
 def _similarity_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
     vectors, known = items.vectors(rows)
-    out = np.zeros((len(rows), len(MEAN_SIMILARITIES) + len(MAX_SIMILARITIES) + len(HIDE_SIMILARITIES)), np.float32)
-    means, maxima = len(MEAN_SIMILARITIES), len(MEAN_SIMILARITIES) + len(MAX_SIMILARITIES)
-    if len(user.positives):
+    out = np.zeros((len(rows), len(SIMILARITIES) + len(NEAREST)), np.float32)
+    windows, nearest = len(POSITIVE_WINDOWS), len(SIMILARITIES)
+    past = user.positives
+    if len(past):
         cosines = vectors @ user.positive_vectors.T
-        out[:, :means] = cosines @ user.similarity_weights
-        in_session = int(np.searchsorted(user.positives.hours, SESSION_HOURS, side="right"))
-        for column, count in enumerate((in_session, 10, cosines.shape[1])):
-            if count:
-                out[:, means + column] = cosines[:, :count].max(axis=1)
-        for column, fade in ((3, FAST_HOURS), (4, SLOW_HOURS)):
-            out[:, means + column] = (cosines * np.exp(-user.positives.hours / fade)).max(axis=1)
+        out[:, :windows] = cosines @ user.positive_windows
+        session = int(np.searchsorted(past.hours, SESSION_HOURS, side="right"))
+        if session:
+            out[:, nearest] = cosines[:, :session].max(axis=1)
+        out[:, nearest + 1] = (cosines[:, :10] * np.exp(-past.hours[:10] / LAST_FADE)).max(axis=1)
+        out[:, nearest + 2] = (cosines * user.positive_windows[:, _DAYS]).max(axis=1)
+        out[:, nearest + 3] = np.maximum(cosines - 0.5, 0.0) @ user.positive_windows[:, _HUNDRED]
     if len(user.hides):
         cosines = vectors @ user.hide_vectors.T
-        out[:, maxima : maxima + 2] = cosines @ user.hide_weights
-        out[:, maxima + 2] = cosines.max(axis=1)
-    out[:, maxima + 3] = known
+        out[:, windows:nearest] = cosines @ user.hide_windows
+        out[:, nearest + 4] = (cosines * np.exp(-user.hides.hours / LONG_HIDES_FADE)).max(axis=1)
+    sums = out[:, _SUMS]
+    out[:, _SUMS] = np.sign(sums) * np.log1p(np.abs(sums))
+    out[:, nearest + 5] = known
     return out
 
 
 def _match_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
     out = np.zeros((len(rows), len(MATCHES)), np.float32)
-    hours = user.positives.hours
-    windows = [np.exp(-hours / FAST_HOURS), np.exp(-hours / SLOW_HOURS), np.arange(len(hours)) < 10, np.ones(len(hours))]
-    weights = np.stack(windows, axis=1).astype(np.float32)
+    windows, width = len(_MATCH_WINDOWS), len(_MATCH_WINDOWS) + len(HIDE_WINDOWS)
+    weights = user.positive_windows[:, _MATCH_COLUMNS]
+    hides = np.stack([np.exp(-user.hides.hours / LONG_HIDES_FADE), user.hide_windows[:, 1]], axis=1)
     for place, column in enumerate(_CODED):
         codes = items.catalogue.codes(column)
         mine = codes[rows]
-        out[:, 5 * place : 5 * place + 4] = _same(mine, codes, user.positives).astype(np.float32) @ weights
-        out[:, 5 * place + 4] = _same(mine, codes, user.hides).sum(axis=1)
-    return np.log1p(out)
+        block = out[:, width * place : width * (place + 1)]
+        block[:, :windows] = _same(mine, codes, user.positives).astype(np.float32) @ weights
+        block[:, windows:] = _same(mine, codes, user.hides).astype(np.float32) @ hides
+        block[:, :2] = np.log1p(block[:, :2])
+        block[:, windows] = 1.0 - np.exp(-block[:, windows])
+        block[:, windows + 1] = np.log1p(block[:, windows + 1])
+    return out
 
 
 def _same(mine: np.ndarray, codes: np.ndarray, past: Past) -> np.ndarray:
@@ -156,8 +167,8 @@ def _shown_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarra
     shown, liked = codes[seen.rows] + 1, codes[user.positives.rows] + 1
     out[:, 2] = np.bincount(shown, seen.times, minlength=n)[mine]
     out[:, 3] = np.bincount(shown, np.exp(-seen.hours / _LATELY_HOURS), minlength=n)[mine]
-    total = (len(liked) + 1) / (float(seen.times.sum()) + 10)
-    rate = (np.bincount(liked, minlength=n) + 10 * total) / (np.bincount(shown, seen.times, minlength=n) + 10)
+    total = (len(liked) + 1) / (float(seen.times.sum()) + _PRIOR_SHOWN)
+    rate = (np.bincount(liked, minlength=n) + _PRIOR_SHOWN * total) / (np.bincount(shown, seen.times, minlength=n) + _PRIOR_SHOWN)
     out[:, :4] = np.log1p(out[:, :4])
     out[:, 4] = np.log(rate / total)[mine]
     return out
@@ -168,9 +179,10 @@ def _tie_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
     if len(user.followed):
         out[:, 0] = np.isin(items.catalogue.codes("creator_id")[rows], user.followed)
     if items.neighbours is not None and len(user.positives) and len(rows):
-        past, faded = user.positives, 0.5 ** (user.positives.hours / _HISTORY_HOURS)
-        out[:, 1] = _knn(past.rows[:10], np.ones(min(10, len(past))), rows, items.neighbours)
-        out[:, 2] = _knn(past.rows[:_HISTORY], faded[:_HISTORY], rows, items.neighbours)
+        acted, hours = user.positives.rows[:_HISTORY], user.positives.hours[:_HISTORY]
+        out[:, 1] = _knn(acted[:10], np.exp(-hours[:10] / LAST_FADE), rows, items.neighbours)
+        faded = np.exp(-hours / _HISTORY_HOURS)
+        out[:, 2] = _knn(acted, faded * (_HISTORY_PRIOR / (faded.sum() + _HISTORY_PRIOR)), rows, items.neighbours)
     return out
 
 

@@ -25,13 +25,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "clicks": ("click", "long_click"),
     "close_ups": ("close_up",),
 }
-"""Kinds of positive action that get a similarity of their own."""
+"""Kinds of positive action that get a window of their own."""
+POSITIVE_WINDOWS: tuple[str, ...] = ("last", "last_3", "session", "10", "100", "fading_hours", "fading_days", *GROUPS)
+"""Ways to weigh the positive actions of the past: :func:`positive_windows`."""
+HIDE_WINDOWS: tuple[str, ...] = ("hides", "hides_fading")
+"""Ways to weigh the hides of the past: :func:`hide_windows`."""
 
-FAST_HOURS, SLOW_HOURS = 3.0, 72.0
-"""What is called "fading hours" and "fading days" falls to 1/e in this time."""
-_GROUP_HOURS = 72.0
-_HIDE_HOURS = 48.0
-_LAST = np.arange(LONGEST)
+HOURS_FADE, DAYS_FADE, HIDES_FADE = 3.0, 72.0, 48.0
+"""What is called fading hours, fading days and fading hides falls to 1/e in this many hours."""
+LAST_FADE, LONG_FADE, LONG_HIDES_FADE = 24.0, 60 * 24.0, 365 * 24.0
+"""Even "the last ten" fade within a day and "the last hundred" within two months: ten actions of last year are no news."""
+_PRIOR_ACTIONS = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,10 @@ class UserSide:
     positive_vectors: np.ndarray
     """float32 ``(p, dim)``."""
     hide_vectors: np.ndarray
-    similarity_weights: np.ndarray
-    """float32 ``(p, 10)``: one column for each mean-like similarity of :mod:`corkboard.ranking.features`."""
-    hide_weights: np.ndarray
-    """float32 ``(h, 2)``: mean, and faded by age."""
+    positive_windows: np.ndarray
+    """float32 ``(p, len(POSITIVE_WINDOWS))``."""
+    hide_windows: np.ndarray
+    """float32 ``(h, len(HIDE_WINDOWS))``."""
     usual_log_price: float
     """Median over priced positives, NaN without one."""
     followed: np.ndarray
@@ -89,8 +93,8 @@ class UserSide:
 def user_side(state: UserState, now_ms: int, items: ItemSide) -> UserSide:
     """Read ``state`` as of ``now_ms``; an action at or after it is not looked at."""
     positives, hides = _pasts(state, now_ms, items)
-    positive_vectors, positive_known = items.vectors(positives.rows)
-    hide_vectors, hide_known = items.vectors(hides.rows)
+    positive_vectors, _ = items.vectors(positives.rows)
+    hide_vectors, _ = items.vectors(hides.rows)
     prices = items.log_price(positives.rows)
     priced = prices[~np.isnan(prices)]
     codes = [items.catalogue.code("creator_id", creator) for creator in state.follows]
@@ -100,8 +104,8 @@ def user_side(state: UserState, now_ms: int, items: ItemSide) -> UserSide:
         hides=hides,
         positive_vectors=positive_vectors,
         hide_vectors=hide_vectors,
-        similarity_weights=_similarity_weights(positives, positive_known),
-        hide_weights=_hide_weights(hides, hide_known),
+        positive_windows=positive_windows(positives),
+        hide_windows=hide_windows(hides),
         usual_log_price=float(np.median(priced)) if len(priced) else math.nan,
         followed=np.array([code for code in codes if code >= 0], np.int32),
         shown=_seen(state, now_ms, items),
@@ -136,27 +140,29 @@ def _seen(state: UserState, now_ms: int, items: ItemSide) -> Seen:
     return Seen(rows[order], hours.astype(np.float32), times[order])
 
 
-def _similarity_weights(past: Past, known: np.ndarray) -> np.ndarray:
-    """One column each: last, last 3, session, last 10, last 100 (means); fast and slow fading (sums); the groups (faded means)."""
-    order = _LAST[: len(past)]
-    session = past.hours <= SESSION_HOURS
-    columns = [_mean(known & (order < count)) for count in (1, 3)]
-    columns.append(_mean(known & session))
-    columns += [_mean(known & (order < count)) for count in (10, LONGEST)]
-    columns += [known * np.exp(-past.hours / fade) for fade in (FAST_HOURS, SLOW_HOURS)]
-    faded = np.exp(-past.hours / _GROUP_HOURS) + 1e-3
+def positive_windows(past: Past) -> np.ndarray:
+    """float32 ``(p, len(POSITIVE_WINDOWS))``: what each action counts in each window.
+
+    "last", "last_3" and "10" are means over that many actions, fading within a day; "session" is the mean of the last half
+    hour; "100" and the groups are means pulled towards zero by ``_PRIOR_ACTIONS`` and by one action, so that little evidence
+    stays little; "fading_hours" and "fading_days" are sums.
+    """
+    hours, order = past.hours, np.arange(len(past))
+    short, days, long = np.exp(-hours / LAST_FADE), np.exp(-hours / DAYS_FADE), np.exp(-hours / LONG_FADE)
+    session = hours <= SESSION_HOURS
+    columns = [short * (order < count) / count for count in (1, 3)]
+    columns += [session / max(1, int(session.sum())), short * (order < 10) / 10, long / (float(long.sum()) + _PRIOR_ACTIONS)]
+    columns += [np.exp(-hours / HOURS_FADE), days]
     for names in GROUPS.values():
-        columns.append(_mean(known * faded * np.array([name in names for name in past.actions], bool)))
+        weights = short * np.array([name in names for name in past.actions], bool)
+        columns.append(weights / (float(weights.sum()) + 1.0))
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _hide_weights(past: Past, known: np.ndarray) -> np.ndarray:
-    return np.stack([_mean(known), known * np.exp(-past.hours / _HIDE_HOURS)], axis=1).astype(np.float32)
-
-
-def _mean(weights: np.ndarray) -> np.ndarray:
-    total = float(weights.sum())
-    return weights / total if total > 0 else np.zeros(len(weights), np.float32)
+def hide_windows(past: Past) -> np.ndarray:
+    """float32 ``(h, len(HIDE_WINDOWS))``: a mean over a month pulled towards zero by one hide, and a sum that fades in days."""
+    long = np.exp(-past.hours / LONG_HIDES_FADE)
+    return np.stack([long / (float(long.sum()) + 1.0), np.exp(-past.hours / HIDES_FADE)], axis=1).astype(np.float32)
 
 
 def _request(state: UserState, now_ms: int) -> np.ndarray:

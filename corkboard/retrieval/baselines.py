@@ -138,18 +138,18 @@ class ItemKNN:
     ) -> ItemKNN:
         """Neighbours from any (groups, items) matrix: users and what they took, boards and what lies on them."""
         recent = matrix if recent is None else recent
-        damping = np.maximum(np.diff(matrix.indptr), 1) ** -config.user_damping
+        damping = np.maximum(np.diff(matrix.indptr), 1.0) ** -config.user_damping
         damped = sp.csr_array(sp.diags_array(damping.astype(np.float32)) @ recent)
         transposed = matrix.T.tocsr()
         history_norms = np.asarray(matrix.power(2).T @ damping).ravel() ** (1 - config.popularity_exponent)
         candidate_norms = np.asarray(damped.multiply(matrix).sum(axis=0)).ravel() ** config.popularity_exponent
-        items = matrix.shape[1]
+        items = len(candidate_norms)
         k = min(config.neighbours, max(items - 1, 0))
         rows, scores = np.full((items, k), -1, np.int32), np.zeros((items, k), np.float32)
         block = max(1, _BLOCK_CELLS // max(items, 1))
         for start in range(0, items if k else 0, block):
             part = slice(start, min(start + block, items))
-            similarity = (transposed[part] @ damped).toarray()
+            similarity = sp.csr_array(transposed[part] @ damped).toarray()
             similarity /= np.maximum(history_norms[part, None] * candidate_norms + config.shrinkage, 1e-12)
             similarity[np.arange(len(similarity)), np.arange(part.start, part.stop)] = 0.0
             rows[part], scores[part] = _top(similarity, k)
@@ -159,10 +159,12 @@ class ItemKNN:
         """Sum of the similarities to the history, whose items fade with their place."""
         items = len(self.table.rows)
         taken = history_matrix(histories, items, self.settings.history_half_life, self.settings.max_history, weights)
-        known = self.table.rows >= 0
+        near = slice(self.settings.scored_neighbours)
+        rows, scores = self.table.rows[:, near], self.table.scores[:, near]
+        known = rows >= 0
         starts = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
-        similar = sp.csr_array((self.table.scores[known], self.table.rows[known], starts), shape=(items, items))
-        return (taken @ similar).toarray().astype(np.float32, copy=False)
+        similar = sp.csr_array((scores[known], rows[known], starts), shape=(items, items))
+        return sp.csr_array(taken @ similar).toarray().astype(np.float32, copy=False)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The arrays of an artefact."""

@@ -43,7 +43,9 @@ class ItemKNNConfig(Section):
     """Item-based nearest neighbours over co-engagement."""
 
     neighbours: int = Field(default=100, ge=1)
-    """Neighbours kept per item."""
+    """Neighbours kept per item; candidate sources use all of them, for recall."""
+    scored_neighbours: int = Field(default=50, ge=1)
+    """Of them, the nearest ones that count when the model ranks by itself: the far ones add noise to the top."""
     shrinkage: float = Field(default=3.0, ge=0)
     """Added to the denominator of the cosine, so that two items met once together are not called alike."""
     user_damping: float = Field(default=0.25, ge=0, le=1)
@@ -91,7 +93,7 @@ class IndexConfig(Section):
     """When the nearest-neighbour index is exact, and how wide it searches otherwise."""
 
     flat_below: int = Field(default=20_000, ge=0)
-    """Catalogues smaller than this are searched exhaustively: it is as fast and never misses."""
+    """Catalogues smaller than this, or what a filter leaves of a larger one, are searched exhaustively: as fast, and never misses."""
     links: int = Field(default=32, ge=4)
     """Links per node of the HNSW graph (M)."""
     build_width: int = Field(default=120, ge=8)
@@ -101,7 +103,7 @@ class IndexConfig(Section):
     max_search_width: int = Field(default=1024, ge=8)
     """The width grows with the inverse of the share of allowed items, up to this."""
     exact_share: float = Field(default=0.05, ge=0, le=1)
-    """When at most this share of the items is allowed, they are gathered and searched exactly."""
+    """When at most this share of the items is allowed, they are searched exactly, however many they are."""
 
 
 class BoardConfig(Section):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -114,13 +115,13 @@ class FaissIndex:
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None, space: Space | None = None) -> Found:
         """See :class:`Index`."""
-        import faiss
-
+        faiss: Any = import_module("faiss")  # loaded where it is needed, and without type stubs
         queries = checked_queries(self, queries, space)
         allowed = _fitted(allowed, len(self))
-        share = 1.0 if allowed is None else float(np.count_nonzero(allowed)) / max(len(allowed), 1)
+        count = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        share = count / max(len(self), 1)
         width = self._width(k, share)
-        if k < 1 or not len(self) or (self._graph and (share <= self.settings.exact_share or width >= len(self))):
+        if k < 1 or not count or (self._graph and (self._scarce(count, share) or width >= len(self))):
             return self._exact.search(queries, k, allowed)
         selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         chosen = {} if selector is None else {"sel": selector}
@@ -128,6 +129,10 @@ class FaissIndex:
         scores, rows = self._index.search(queries, k, params=parameters)
         scores[rows < 0] = -np.inf
         return rows, scores
+
+    def _scarce(self, count: int, share: float) -> bool:
+        """Whether what a filter left is quicker to search exactly than by a graph that is mostly not allowed."""
+        return share < 1 and (count <= self.settings.flat_below or share <= self.settings.exact_share)
 
     def _width(self, k: int, share: float) -> int:
         wanted = max(self.settings.search_width, k) / max(share, 1e-9)

@@ -18,7 +18,7 @@ DAY_MS = 86_400_000
 def test_training_doubles_recall_and_reaches_new_items() -> None:
     tables = World().tables()
     items = tables["items"].sort("time_ms").unique("item_id", keep="last").sort("item_id").with_columns(created_ms="time_ms")
-    cut_ms = tables["actions"]["time_ms"].max() - 14 * DAY_MS
+    cut_ms = int(tables["actions"]["time_ms"].to_numpy().max()) - 14 * DAY_MS
     past, future = tables["actions"].filter(pl.col("time_ms") < cut_ms), tables["actions"].filter(pl.col("time_ms") >= cut_ms)
     known = items.filter(pl.col("created_ms") < cut_ms)
     row_of = {item_id: row for row, item_id in enumerate(items["item_id"])}

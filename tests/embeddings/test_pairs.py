@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ from corkboard.embeddings.pairs import PAIR_SCHEMA, co_engagement_pairs
 MINUTE = 60_000
 
 
-def frame(rows: list[tuple[str, str, str, float, str | None]]) -> pl.DataFrame:
+def frame(rows: Sequence[tuple[str, str, str, float, str | None]]) -> pl.DataFrame:
     """(user, action, item, minute, board) as an actions frame."""
     columns = {
         "event_id": [f"e{place}" for place in range(len(rows))],

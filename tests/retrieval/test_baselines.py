@@ -81,6 +81,12 @@ def test_scores_by_hand() -> None:
     assert scores == pytest.approx(np.array([[ab + ac / 2, 0, 0], [0, ab, ac], [0, 0, 0]]), abs=1e-6)
 
 
+def test_only_the_nearest_count_when_it_ranks_by_itself() -> None:
+    model = ItemKNN.fit(BASKETS, IDS, 10 * DAY_MS, PLAIN_KNN.model_copy(update={"scored_neighbours": 1}))
+    assert (model.score_all([np.array([0])])[0] > 0).tolist() == [False, True, False]
+    assert model.table.rows[0].tolist() == [1, 2]
+
+
 def test_damping_and_exponent_by_hand() -> None:
     # everybody has two items: damping 1 halves every user in c and n. a with b: 1 / (1.5**(1 - .25) * 1**.25 + 1)
     config = PLAIN_KNN.model_copy(update={"user_damping": 1.0, "popularity_exponent": 0.25})

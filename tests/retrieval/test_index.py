@@ -125,6 +125,14 @@ def test_recall_under_filters(graph: tuple[FaissIndex, ExactIndex], share: float
     assert recall_against_exact(index, exact, exact.vectors[:100], 50, allowed) > 0.95
 
 
+def test_what_a_filter_leaves_is_searched_exactly_when_it_is_little() -> None:
+    vectors = clusters(2000)
+    index, exact = faiss_index(vectors, flat_below=500, search_width=8, max_search_width=8), ExactIndex(vectors, SPACE)
+    draw = np.random.default_rng(4).permutation(2000)
+    assert recall_against_exact(index, exact, vectors[:50], 20, draw < 500) == 1.0
+    assert recall_against_exact(index, exact, vectors[:50], 20, draw < 1500) < 1.0
+
+
 def test_recall_by_hand() -> None:
     exact = ExactIndex(np.eye(4, dtype=np.float32), SPACE)
     blind = ExactIndex(np.eye(4, dtype=np.float32)[[0, 1, 3, 2]], SPACE)  # takes items 2 and 3 for each other

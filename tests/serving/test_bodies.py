@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corkboard.serving.bodies import parse_events, parse_recommend
@@ -134,6 +134,7 @@ def test_bytes_that_are_not_json_are_refused_and_break_nothing(body: bytes) -> N
         assert len(events) + len(refused) <= 10
 
 
+@settings(max_examples=50)
 @given(st.recursive(st.none() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_whatever_was_found_can_be_answered(value: object) -> None:
     said = orjson.loads(orjson.dumps({"found": shown(value)}))["found"]
