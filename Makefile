@@ -29,6 +29,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: env
 	$(BIN)/corkboard demo --workspace $(WORKSPACE) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
+# one thread a matrix product, as the command line sets it for itself
+test: export OMP_NUM_THREADS = 1
 test: env check
 	$(BIN)/python -m pytest -q
 

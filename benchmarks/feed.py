@@ -106,7 +106,7 @@ def action_to_page(client: Client, user: str, items: list[str]) -> float:
 
 
 def bulk(actions: pl.DataFrame, rows: int) -> tuple[float, str]:
-    """Seconds to ingest ``rows`` actions from one Parquet file into an empty lake, and what share of them reading and writing alone take."""
+    """Seconds to ingest ``rows`` actions from one Parquet file into an empty lake, and how long reading and writing alone take."""
     import shutil
 
     folder = OUT / "bulk"

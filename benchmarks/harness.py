@@ -1,4 +1,4 @@
-"""What every benchmark over HTTP shares: a built workspace of its own, a real server process, a keep-alive client, one JSON line at the end."""
+"""What every benchmark over HTTP shares: a built workspace, a real server process, a keep-alive client, one JSON line at the end."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from corkboard.errors import CorkboardError
     from corkboard.lake.lake import Lake
     from corkboard.settings import Settings
-    from corkboard.workspace import Workspace, demo, open  # noqa: A004 - `cb.open` is how a workspace is opened
+    from corkboard.workspace import Workspace, demo, open
 
 __version__ = "0.1.0"
 

@@ -104,7 +104,8 @@ class Workspace:
     ) -> IngestReport:
         """Bring a file or a known outside data set into the lake.
 
-        ``map`` renames columns, ours to theirs. Rows that do not fit are kept beside and listed in the report; good rows of the same file are kept.
+        ``map`` renames columns, ours to theirs. Rows that do not fit are kept beside and listed in the report; good rows of the
+        same file are kept.
         """
         from corkboard.lake.importers import find_importer, ingest_outside
         from corkboard.lake.ingest import ingest_file

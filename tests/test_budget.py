@@ -33,6 +33,6 @@ def test_most_functions_are_short():
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_every_module_and_public_class_says_what_it_is(file):
     tree = ast.parse(file.read_text())
-    assert file.name == "__init__.py" and not tree.body or ast.get_docstring(tree), f"{file} has no docstring"
+    assert (file.name == "__init__.py" and not tree.body) or ast.get_docstring(tree), f"{file} has no docstring"
     public = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     assert [node.name for node in public if not ast.get_docstring(node)] == []

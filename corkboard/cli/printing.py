@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def print_ledger(ledger: Ledger) -> None:
     rows = [[entry.step, entry.cpu_s, entry.wall_s, entry.note] for entry in ledger.entries]
     rows.append(["sum", ledger.cpu_s, ledger.wall_s, ""])
     table(
-        f"What it cost. This machine: {facts['cores']} cores, matrix product {facts['matrix_gflop_per_s']} GFLOP/s (float32)",
+        f"What it cost. This machine: {facts['cores']} cores, matrix product of this process {facts['matrix_gflop_per_s']} GFLOP/s (float32)",
         ["step", "CPU s", "wall s", ""],
         rows,
     )

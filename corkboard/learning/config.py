@@ -41,6 +41,9 @@ class TrainingConfig(Section):
     """Steps between two looks at the validation set."""
     patience: int = Field(default=4, ge=1)
     """Training stops after this many looks without a better value."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of the steps. Steps of small models are thousands of small operations; a second thread mostly waits at their ends, and where
+    anything else wants the other core the waiting takes ten times as long as the work."""
     checkpoint_every: int = Field(default=100, ge=1)
     """Steps between two checkpoints, where a file for them is given."""
 

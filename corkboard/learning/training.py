@@ -65,6 +65,21 @@ def train(
     run = _Run(model, config, seed, extra or {})
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
+    with computing_threads(config.threads):
+        _loop(run, loss_of, validate, progress, checkpoint)
+    run.keep_best()
+    model.eval()
+    return run.result
+
+
+def _loop(
+    run: _Run,
+    loss_of: Callable[[np.random.Generator], Tensor],
+    validate: Callable[[], float] | None,
+    progress: Callable[[Progress], None] | None,
+    checkpoint: Path | None,
+) -> None:
+    config, model = run.config, run.model
     started, first = time.perf_counter(), run.step
     while run.step < config.steps and not run.exhausted:
         loss = run.advance(loss_of)
@@ -76,10 +91,7 @@ def train(
             progress(Progress(run.step, config.steps, loss, rate, (config.steps - run.step) / rate, value))
         if checkpoint is not None and run.step % config.checkpoint_every == 0:
             run.save(checkpoint)
-    run.keep_best()
-    model.eval()
     run.result.seconds += time.perf_counter() - started
-    return run.result
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -88,6 +100,17 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
         return config.learning_rate * (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(config.steps - 1 - config.warmup_steps, 1)
     return config.learning_rate * (config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+@contextmanager
+def computing_threads(count: int) -> Iterator[None]:
+    """PyTorch computes with ``count`` threads inside, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

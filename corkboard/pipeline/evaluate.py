@@ -186,7 +186,9 @@ class _CandidateStage:
 def _states(lake: Lake, user_ids: Sequence[str], known_ms: int) -> list[UserState]:
     """What was known of each user just before ``known_ms``, in the order of ``user_ids``."""
     columns = {"user_id": pl.String, "time_ms": pl.Int64, "place": pl.Int64}
-    moments = pl.DataFrame({"user_id": list(user_ids), "time_ms": [known_ms] * len(user_ids), "place": range(len(user_ids))}, schema=columns)
+    moments = pl.DataFrame(
+        {"user_id": list(user_ids), "time_ms": [known_ms] * len(user_ids), "place": range(len(user_ids))}, schema=columns
+    )
     found: list[UserState | None] = [None] * len(user_ids)
     for moment, state in replay(lake, moments):
         found[moment["place"]] = state

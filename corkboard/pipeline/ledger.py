@@ -58,7 +58,7 @@ def cpu_seconds() -> float:
 
 
 def machine(seconds: float = 0.3) -> dict:
-    """Cores, and GFLOP/s of a float32 matrix product of 1024 x 1024, measured now for about ``seconds``."""
+    """Cores, and GFLOP/s of a float32 matrix product of 1024 x 1024 with the threads of this process, measured for about ``seconds``."""
     n = 1024
     a = np.ones((n, n), np.float32)
     a @ a

@@ -20,11 +20,15 @@ from corkboard.embeddings.config import ContentConfig
 from corkboard.lake.calendar import DAY_MS, Calendar
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
-from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
+from corkboard.ranking.config import PointwiseConfig, RowsConfig
+from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig, SourceConfig
 from corkboard.settings import Settings
 
 if TYPE_CHECKING:
     from corkboard.embeddings.content import ContentTower
+    from corkboard.ranking.item_days import ItemDays
+    from corkboard.ranking.sampling import CandidateFunction
+    from corkboard.state.user_state import UserState
 
 
 def end(calendar: Calendar) -> int:
@@ -156,13 +160,42 @@ def train_ranker(given: StepInput) -> Made:
         ItemStats.from_artifact(given.artifacts["stats"]),
         NeighbourTable.from_artifact(given.artifacts["item_knn/before_ranking"]),
     )
-    rows = training_rows(
-        given.lake, given.calendar, days, given.config.rows, given.seed, progress=partial(given.progress, "replaying pages")
-    )
+    config: RankerStepConfig = given.config
+    candidates = sources_as_of(days, given.calendar, config.sources)
+    progress = partial(given.progress, "replaying pages")
+    rows = training_rows(given.lake, given.calendar, days, config.rows, given.seed, candidates, progress)
     held_out = given.calendar.held_out(rows.user_ids)
-    trained = train_pointwise(rows, held_out, given.config.pointwise, given.seed, partial(given.progress, "training the ranker"))
+    trained = train_pointwise(rows, held_out, config.pointwise, given.seed, partial(given.progress, "training the ranker"))
     report = trained.report
     return Made(trained.ranker.tensors(), config=trained.ranker.config(), metrics=report.metrics(), card=report.card(), requires=[space])
+
+
+class RankerStepConfig(Section):
+    """What the ranker's artefact depends on. Utility weights are not among it: they change while serving."""
+
+    rows: RowsConfig = RowsConfig()
+    """Training rows."""
+    pointwise: PointwiseConfig = PointwiseConfig()
+    """The model."""
+    sources: SourceConfig = SourceConfig()
+    """The sources that half of the sampled negatives come from, where the lake has no impressions."""
+
+
+def sources_as_of(days: ItemDays, calendar: Calendar, config: SourceConfig) -> CandidateFunction:
+    """Candidates as the sources would have brought them at a moment of [A, B): content vectors and item-kNN, both cut at A."""
+    from corkboard.retrieval.blend import Retrieval
+    from corkboard.retrieval.candidates import CandidateRequest
+    from corkboard.retrieval.sources import RetrievalParts
+
+    first = days.at(calendar.item_cut_ms // DAY_MS)
+    retrieval = Retrieval.of(RetrievalParts(first.index, first.neighbours), config)
+
+    def candidates(state: UserState, now_ms: int, k: int) -> list[str]:
+        catalogue = days.at(now_ms // DAY_MS).catalogue
+        asked = CandidateRequest(state, now_ms, "home", catalogue.available & (catalogue.created_ms < now_ms), catalogue)
+        return retrieval.retrieve(asked, k).items.item_ids
+
+    return candidates
 
 
 # -------------------------------------------------------------------------------------------------------------- the plan
@@ -216,7 +249,7 @@ def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
             "ranker",
             train_ranker,
             before_test,
-            settings.ranking,
+            RankerStepConfig(rows=settings.ranking.rows, pointwise=settings.ranking.pointwise, sources=settings.retrieval.sources),
             ("content", "stats", "item_knn/before_ranking"),
             code=("corkboard.ranking", "corkboard.state.replay"),
         ),

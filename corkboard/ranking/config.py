@@ -63,6 +63,8 @@ class PointwiseConfig(Section):
     """Peak step size of Adam, cosine decay to zero."""
     weight_decay: float = Field(1e-4, ge=0)
     """Decoupled weight decay."""
+    threads: int = Field(1, ge=1)
+    """Threads of a pass; see the training loop of `learning`."""
     max_seconds: float = Field(20.0, gt=0)
     """Training stops after the pass that crosses this time, for slow machines."""
     late_share: float = Field(0.15, gt=0, lt=1)

@@ -26,16 +26,16 @@ from corkboard.state.user_state import UserState
 
 SIMILARITIES: tuple[str, ...] = (*(f"similar_{window}" for window in POSITIVE_WINDOWS), *(f"similar_{window}" for window in HIDE_WINDOWS))
 """Cosines of content vectors with past actions, by window."""
-NEAREST: tuple[str, ...] = ("nearest_session", "nearest_10", "nearest_fading_days", "near_100", "nearest_hide", "has_vector")
-"""Largest cosines with one past action, and the weight of those of the last hundred with a cosine above a half."""
+NEAREST: tuple[str, ...] = ("nearest_session", "nearest_10", "nearest_fading_days", "nearest_hide", "has_vector")
+"""Largest cosine with one past action of a window, fading with its age. Without fading, one burst of saves would never be forgotten."""
 _MATCH_WINDOWS = ("fading_hours", "fading_days", "10", "100")
 MATCHES: tuple[str, ...] = tuple(
     f"same_{what}_{window}" for what in ("category", "creator", "brand") for window in (*_MATCH_WINDOWS, *HIDE_WINDOWS)
 )
 """Weight of past actions on items of the same category, creator or brand, by window."""
 ITEM_NAMES: tuple[str, ...] = ("age", "is_product", "has_price", "price_gap", "price_distance")
-SHOWN_NAMES: tuple[str, ...] = ("times_shown", "hours_since_shown", "category_shown", "category_shown_lately", "category_rate")
-TIE_NAMES: tuple[str, ...] = ("follows_creator", "item_knn", "item_knn_history")
+SHOWN_NAMES: tuple[str, ...] = ("times_shown", "hours_since_shown", "category_shown", "category_shown_lately")
+TIE_NAMES: tuple[str, ...] = ("follows_creator", "item_knn", "item_knn_history", "acted", "acted_fading_days")
 REQUEST_NAMES: tuple[str, ...] = (
     "activity",
     "hours_since_action",
@@ -61,11 +61,10 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 POSITION_COLUMN = FEATURE_NAMES.index("log_position")
 _CODED = ("category", "creator_id", "brand_id")
-_DAYS, _HUNDRED = POSITIVE_WINDOWS.index("fading_days"), POSITIVE_WINDOWS.index("100")
+_DAYS = POSITIVE_WINDOWS.index("fading_days")
 _SUMS = [SIMILARITIES.index(f"similar_{window}") for window in ("fading_hours", "fading_days", "hides_fading")]
 _MATCH_COLUMNS = [POSITIVE_WINDOWS.index(window) for window in _MATCH_WINDOWS]
 _LATELY_HOURS = 10.0
-_PRIOR_SHOWN = 30.0
 _HISTORY, _HISTORY_HOURS, _HISTORY_PRIOR = 60, 20 * 24.0, 10.0
 
 
@@ -92,7 +91,7 @@ def request_features(
         out[:, at : at + block.shape[1]] = block
         at += block.shape[1]
     out[:, at : at + len(REQUEST_NAMES)] = user.request
-    out[:, POSITION_COLUMN] = 0.0 if positions is None else np.log1p(positions)
+    out[:, POSITION_COLUMN] = 0.0 if positions is None else np.log1p(np.maximum(positions, 0))
     return out
 
 
@@ -119,14 +118,13 @@ def _similarity_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.n
             out[:, nearest] = cosines[:, :session].max(axis=1)
         out[:, nearest + 1] = (cosines[:, :10] * np.exp(-past.hours[:10] / LAST_FADE)).max(axis=1)
         out[:, nearest + 2] = (cosines * user.positive_windows[:, _DAYS]).max(axis=1)
-        out[:, nearest + 3] = np.maximum(cosines - 0.5, 0.0) @ user.positive_windows[:, _HUNDRED]
     if len(user.hides):
         cosines = vectors @ user.hide_vectors.T
         out[:, windows:nearest] = cosines @ user.hide_windows
-        out[:, nearest + 4] = (cosines * np.exp(-user.hides.hours / LONG_HIDES_FADE)).max(axis=1)
+        out[:, nearest + 3] = (cosines * np.exp(-user.hides.hours / LONG_HIDES_FADE)).max(axis=1)
     sums = out[:, _SUMS]
     out[:, _SUMS] = np.sign(sums) * np.log1p(np.abs(sums))
-    out[:, nearest + 5] = known
+    out[:, nearest + 4] = known
     return out
 
 
@@ -153,7 +151,7 @@ def _same(mine: np.ndarray, codes: np.ndarray, past: Past) -> np.ndarray:
 
 
 def _shown_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
-    """Showings of the item itself, and of its category: in all, lately, and how often something came of it."""
+    """Showings of the item itself, and of its category: in all, and lately."""
     out = np.zeros((len(rows), len(SHOWN_NAMES)), np.float32)
     seen = user.shown
     if not len(seen):
@@ -164,21 +162,20 @@ def _shown_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarra
     codes = items.catalogue.codes("category")
     n = len(items.catalogue.names("category")) + 1
     mine = codes[rows] + 1
-    shown, liked = codes[seen.rows] + 1, codes[user.positives.rows] + 1
+    shown = codes[seen.rows] + 1
     out[:, 2] = np.bincount(shown, seen.times, minlength=n)[mine]
     out[:, 3] = np.bincount(shown, np.exp(-seen.hours / _LATELY_HOURS), minlength=n)[mine]
-    total = (len(liked) + 1) / (float(seen.times.sum()) + _PRIOR_SHOWN)
-    rate = (np.bincount(liked, minlength=n) + _PRIOR_SHOWN * total) / (np.bincount(shown, seen.times, minlength=n) + _PRIOR_SHOWN)
-    out[:, :4] = np.log1p(out[:, :4])
-    out[:, 4] = np.log(rate / total)[mine]
-    return out
+    return np.log1p(out)
 
 
 def _tie_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
     out = np.zeros((len(rows), len(TIE_NAMES)), np.float32)
     if len(user.followed):
         out[:, 0] = np.isin(items.catalogue.codes("creator_id")[rows], user.followed)
-    if items.neighbours is not None and len(user.positives) and len(rows):
+    if len(user.positives):
+        same = rows[:, None] == user.positives.rows[None, :]
+        out[:, 3], out[:, 4] = same.any(axis=1), np.log1p(same @ user.positive_windows[:, _DAYS])
+    if items.neighbours is not None and len(user.positives):
         acted, hours = user.positives.rows[:_HISTORY], user.positives.hours[:_HISTORY]
         out[:, 1] = _knn(acted[:10], np.exp(-hours[:10] / LAST_FADE), rows, items.neighbours)
         faded = np.exp(-hours / _HISTORY_HOURS)

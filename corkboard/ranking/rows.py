@@ -16,6 +16,7 @@ import polars as pl
 from corkboard.errors import InputError
 from corkboard.lake.calendar import DAY_MS, Calendar
 from corkboard.lake.lake import Lake
+from corkboard.lake.schema import POSITIVE
 from corkboard.ranking.config import RowsConfig
 from corkboard.ranking.features import FEATURE_NAMES, POSITION_COLUMN, request_features
 from corkboard.ranking.item_days import ItemDays
@@ -57,7 +58,10 @@ def training_rows(
         )
     slots = impression_pages(lake, start_ms, end_ms, config.surfaces)
     if slots.is_empty():
-        return Sampled(lake, (start_ms, end_ms), config, seed).rows(items, heads, candidates, progress)
+        # Nothing says what was passed over, so a head for hides would learn who is shown things rather than what they dislike:
+        # what was hidden is an example against every other head instead.
+        liked = tuple(head for head in heads if head in POSITIVE)
+        return Sampled(lake, (start_ms, end_ms), config, seed).rows(items, liked or heads, candidates, progress)
     slots, labels = _within_budget(slots, label_slots(slots, actions, heads, end_ms, config), config, seed)
     features = _features(lake, slots, served_pages(lake, start_ms, end_ms), items, progress)
     known = ~np.isnan(features).any(axis=1)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from corkboard.errors import InputError
+from corkboard.learning.training import computing_threads
 from corkboard.ranking.calibration import Reliability, fit_platt, reliability, sigmoid
 from corkboard.ranking.config import PointwiseConfig
 from corkboard.ranking.pointwise import CLIP, PointwiseRanker
@@ -113,7 +114,8 @@ def train_pointwise(
             "No row to train a ranker on has an action", found=len(parts.fit), expected="pages with actions in the ranking span"
         )
     learner = _Learner(rows, parts, config, seed)
-    epochs = learner.run(progress)
+    with computing_threads(config.threads):
+        epochs = learner.run(progress)
     tensors = learner.tensors()
     _silence_poor_heads(tensors, rows, parts.fit, fit_positives, config.min_positives)
     plain = PointwiseRanker(rows.heads, tensors, rows.feature_names)

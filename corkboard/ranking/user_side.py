@@ -31,11 +31,10 @@ POSITIVE_WINDOWS: tuple[str, ...] = ("last", "last_3", "session", "10", "100", "
 HIDE_WINDOWS: tuple[str, ...] = ("hides", "hides_fading")
 """Ways to weigh the hides of the past: :func:`hide_windows`."""
 
-HOURS_FADE, DAYS_FADE, HIDES_FADE = 3.0, 72.0, 48.0
+HOURS_FADE, DAYS_FADE, HIDES_FADE = 3.0, 36.0, 48.0
 """What is called fading hours, fading days and fading hides falls to 1/e in this many hours."""
 LAST_FADE, LONG_FADE, LONG_HIDES_FADE = 24.0, 60 * 24.0, 365 * 24.0
 """Even "the last ten" fade within a day and "the last hundred" within two months: ten actions of last year are no news."""
-_PRIOR_ACTIONS = 5.0
 
 
 @dataclass(frozen=True)
@@ -144,14 +143,14 @@ def positive_windows(past: Past) -> np.ndarray:
     """float32 ``(p, len(POSITIVE_WINDOWS))``: what each action counts in each window.
 
     "last", "last_3" and "10" are means over that many actions, fading within a day; "session" is the mean of the last half
-    hour; "100" and the groups are means pulled towards zero by ``_PRIOR_ACTIONS`` and by one action, so that little evidence
-    stays little; "fading_hours" and "fading_days" are sums.
+    hour, "100" that of the last hundred; the groups are means that fade within a day towards zero; "fading_hours" and
+    "fading_days" are sums.
     """
     hours, order = past.hours, np.arange(len(past))
     short, days, long = np.exp(-hours / LAST_FADE), np.exp(-hours / DAYS_FADE), np.exp(-hours / LONG_FADE)
     session = hours <= SESSION_HOURS
     columns = [short * (order < count) / count for count in (1, 3)]
-    columns += [session / max(1, int(session.sum())), short * (order < 10) / 10, long / (float(long.sum()) + _PRIOR_ACTIONS)]
+    columns += [session / max(1, int(session.sum())), short * (order < 10) / 10, long / max(1.0, float(long.sum()))]
     columns += [np.exp(-hours / HOURS_FADE), days]
     for names in GROUPS.values():
         weights = short * np.array([name in names for name in past.actions], bool)

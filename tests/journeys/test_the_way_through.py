@@ -115,7 +115,14 @@ def test_an_acknowledged_tap_survives_a_kill_and_moves_into_the_lake_once(copied
 def test_a_new_item_is_found_without_a_rebuild_and_a_user_is_forgotten(copied):
     user = copied.lake().actions()["user_id"][0]
     like = copied.lake().items().row(0, named=True)
-    item = {"event": "item", "event_id": "new", "time_ms": int(time.time() * 1000), "item_id": "brand-new", "title": like["title"], "category": like["category"]}
+    item = {
+        "event": "item",
+        "event_id": "new",
+        "time_ms": int(time.time() * 1000),
+        "item_id": "brand-new",
+        "title": like["title"],
+        "category": like["category"],
+    }
     with served(copied.folder) as client:
         client.post("/v1/events", json=[item, *[tap(user, like["item_id"], "save", n) for n in range(3)]])
         found = []

@@ -10,7 +10,15 @@ START = 1_767_225_600_000
 
 
 def event(n: int, **more) -> dict:
-    given = {"event": "action", "event_id": f"e{n}", "time_ms": START + n, "user_id": "ann", "action": "click", "item_id": f"i{n % 3}", "surface": "home"}
+    given = {
+        "event": "action",
+        "event_id": f"e{n}",
+        "time_ms": START + n,
+        "user_id": "ann",
+        "action": "click",
+        "item_id": f"i{n % 3}",
+        "surface": "home",
+    }
     return validate_event({**given, **more})
 
 
@@ -40,7 +48,14 @@ def test_it_goes_on_where_the_last_commit_ended(tmp_path, monkeypatch):
 def test_all_kinds_of_events_keep_their_columns(tmp_path):
     store = SqliteStore(tmp_path / "store.sqlite")
     item = validate_event(
-        {"event": "item", "event_id": "i", "time_ms": START, "item_id": "new", "title": "Navy shirt", "attributes": {"color": ["navy", "white"]}}
+        {
+            "event": "item",
+            "event_id": "i",
+            "time_ms": START,
+            "item_id": "new",
+            "title": "Navy shirt",
+            "attributes": {"color": ["navy", "white"]},
+        }
     )
     page = {"event": "impression", "event_id": "p", "time_ms": START, "request_id": "r", "user_id": "ann", "surface": "home"}
     page = validate_event({**page, "slots": [{"item_id": "new", "position": 0, "score": 0.5}]})

@@ -263,10 +263,10 @@ def test_without_impressions_negatives_are_sampled_and_it_says_so(tmp_path):
     ]
     rows = rows_of(tmp_path, *history, *acts, config=RowsConfig(negatives=3))
     assert rows.sampled_negatives
-    assert rows.heads == ("click", "save", "hide")
+    assert rows.heads == ("click", "save")  # a head for hides would learn who is shown things
     pages = {page: rows.item_ids[rows.page == page].tolist() for page in set(rows.page.tolist())}
     assert [ids[0] for ids in pages.values()] == ["i1", "i2", "i3"]  # i1 once: click and save are of one day
-    assert rows.labels[rows.page == 0][0].tolist() == [1.0, 1.0, 0.0]
+    assert rows.labels[rows.page == 0][0].tolist() == [1.0, 1.0]
     assert (np.concatenate([rows.labels[rows.page == page][1:] for page in pages]) == 0).all()
     assert "i0" not in pages[0] + pages[1]  # liked before: a page would not have it
     assert not {"i1", "i2"} & set(pages[0][1:] + pages[1][1:])  # acted on that very day
