@@ -60,7 +60,21 @@ def load(port: int, pages: int, connections: int) -> dict:
         "live_events_per_s": events_per_s,
         "action_to_page_p99_ms": float(np.percentile(reaction, 99)),
         "action_to_page_p50_ms": float(np.percentile(reaction, 50)),
+        **where_the_time_goes(client, users, float(p50)),
     }
+
+
+def where_the_time_goes(client: Client, users: list[str], p50_ms: float, pages: int = 200) -> dict:
+    """Median ms of each stage by the server's own clock; what is left of the client's median is HTTP, JSON and the client."""
+    stages: dict[str, list[float]] = {}
+    for n in range(pages):
+        client.page(users[n % len(users)])
+        for entry in client.timing.split(","):
+            name, _, duration = entry.strip().partition(";dur=")
+            if duration:
+                stages.setdefault(name, []).append(float(duration))
+    medians = {f"stage_{name}_ms": float(np.median(values)) for name, values in stages.items()}
+    return {**medians, "stage_rest_ms": p50_ms - sum(ms for name, ms in medians.items() if name != "stage_total_ms")}
 
 
 def timed(client: Client, user: str) -> float:

@@ -52,6 +52,8 @@ class Client:
     """One keep-alive connection. Raises ``AssertionError`` with the body for an answer that is not 200."""
 
     def __init__(self, port: int):
+        self.timing = ""
+        """The `Server-Timing` header of the last answer."""
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self.connection.connect()
         self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -61,6 +63,7 @@ class Client:
         self.connection.request(method, path, payload, {"Content-Type": "application/json"})
         response = self.connection.getresponse()
         data = response.read()
+        self.timing = response.headers.get("Server-Timing", "")
         if response.status != 200:
             raise AssertionError(f"{method} {path}: {response.status} {data[:500]!r}")
         return json.loads(data)

@@ -60,7 +60,7 @@ class FeedConfig(Section):
     clock_skew_s: float = Field(300.0, ge=0)
     """An action dated at most this far in the future still counts, in seconds: clients' clocks are not ours."""
     trace: bool = True
-    """Write every candidate with its rank into the served log, so that `explain` can say why an item is missing; some 8 kB a page."""
+    """Write every candidate with its rank into the served log, so that `explain` can say why an item is missing; some 14 kB a page."""
     explained_features: int = Field(8, ge=1)
     """Features that an explanation lists."""
     seen: SeenConfig = SeenConfig()

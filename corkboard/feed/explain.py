@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,7 +148,7 @@ def _not_a_candidate(trace: Mapping[str, Any], item_id: str) -> dict[str, Any]:
     return {"why": why, "sources": [], "stages": {}, "rules": []}
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return names[0] if names else "nothing in particular"
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -26,6 +26,7 @@ from corkboard.feed.parts import FeedParts, LiveItems, load_parts
 from corkboard.feed.reasons import Reasons
 from corkboard.feed.rules import Allowed, apply_rules, fatigue, relax
 from corkboard.feed.served import Chosen, Ranked, served_row, trace_of
+from corkboard.lake.schema import user_key
 from corkboard.ranking.config import UtilityWeights
 from corkboard.ranking.features import request_features
 from corkboard.ranking.ranker import RankerInput
@@ -210,7 +211,7 @@ class Feed:
             served = self.store.served(cursor.request_id)
         except StoreError:
             served = None
-        if served is None or (served["user_id"], served["session_id"]) != (moment.request.user_id, moment.request.session_id):
+        if served is None or user_key(served) != moment.request.user_key:
             moment.note("cursor_lost")
             return
         page = [slot["item_id"] for slot in served["slots"]]

@@ -5,6 +5,7 @@ Any part may be missing or damaged. Then the page is made without it, and says s
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -101,20 +102,21 @@ class LiveItems:
     def __init__(self, parts: FeedParts):
         self._parts = parts
         self._times: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Take item rows in any order, any number of times; of one item the newest counts. Returns how many were taken."""
         newest: dict[str, Mapping[str, Any]] = {}
-        for row in rows:
-            before = self._times.get(row["item_id"])
-            if row.get("tenant", DEFAULT_TENANT) == self._parts.tenant and (before is None or row["time_ms"] > before):
-                newest[row["item_id"]] = row
-                self._times[row["item_id"]] = row["time_ms"]
-        kept = [row for row in newest.values() if not row.get("deleted")]
-        for row in newest.values():
-            if row.get("deleted"):
-                self._remove(row["item_id"])
-        self._put(kept)
+        with self._lock:
+            for row in rows:
+                before = self._times.get(row["item_id"])
+                if row.get("tenant", DEFAULT_TENANT) == self._parts.tenant and (before is None or row["time_ms"] > before):
+                    newest[row["item_id"]] = row
+                    self._times[row["item_id"]] = row["time_ms"]
+            for row in newest.values():
+                if row.get("deleted"):
+                    self._remove(row["item_id"])
+            self._put([row for row in newest.values() if not row.get("deleted")])
         return len(newest)
 
     def _remove(self, item_id: str) -> None:
@@ -153,7 +155,7 @@ def _load(release: Release, role: str, load: Callable[[Artifact], Part], notes: 
 
 
 def _load_ranker(artifact: Artifact) -> Ranker:
-    kind = artifact.config.get("kind")
+    kind = str(artifact.config.get("kind"))
     if kind not in RANKERS:
         raise ArtifactError("The ranker is of an unknown kind", found=kind, expected=list(RANKERS))
     return RANKERS[kind](artifact)

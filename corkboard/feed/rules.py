@@ -12,14 +12,12 @@ import numpy as np
 
 from corkboard.feed.config import SeenConfig
 from corkboard.feed.filters import PageFilter
+from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.schema import POSITIVE
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.state.user_state import UserState
 
-DAY_MS = 86_400_000
-
 EXPLANATIONS = {
-    "filtered": "the request's filter, or the item cannot be had now",
     "hidden": "the user hid or reported it",
     "blocked_creator": "the user blocked its creator",
     "on_this_chain": "an earlier page of this chain showed it",

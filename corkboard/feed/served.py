@@ -18,6 +18,8 @@ from corkboard.ranking.features import FEATURE_NAMES
 from corkboard.state.user_state import UserState
 
 _DIGITS = 6
+_MOST_DROPPED = 500
+"""Items that one rule took out and that are named; a blocked creator may have thousands."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,6 @@ def trace_of(
         "capped": {ranked.item_ids[place]: name for place, name in chosen.capped.items()},
         "heads": list(ranked.heads) if ranked.probabilities is not None else [],
         "weights": dict(weights),
-        "dropped": dict(dropped),
+        "dropped": {rule: ids[:_MOST_DROPPED] for rule, ids in dropped.items()},
         "filter": dict(wanted) if wanted else None,
     }

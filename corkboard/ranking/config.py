@@ -42,6 +42,8 @@ class RowsConfig(Section):
     """Actions that can happen elsewhere and be reported late."""
     maturity_days: float = Field(3.0, ge=0)
     """How long a page's late actions are waited for; a younger page teaches those heads nothing instead of a false "no"."""
+    max_sampled_pages: int = Field(5_000, ge=1)
+    """Where the lake has no impressions: most actions that a page is made up for; each costs a run of the candidate sources."""
     negatives: int = Field(20, ge=1)
     """Where the lake has no impressions: sampled items beside each acted-on item."""
 

@@ -84,7 +84,7 @@ class ItemSide:
         if self.index is None:
             return np.zeros((len(rows), 1), np.float32), np.zeros(len(rows), bool)
         vectors = self.index.vectors_of(rows)
-        return vectors, vectors.any(axis=1)
+        return vectors, np.any(vectors, axis=1)
 
     def stats_at(self, rows: np.ndarray) -> np.ndarray:
         """float32 ``(len(rows), len(STAT_NAMES))``, zeros where an item has no counters."""

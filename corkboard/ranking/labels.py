@@ -41,7 +41,7 @@ def label_slots(slots: pl.DataFrame, actions: pl.DataFrame, heads: Sequence[str]
         labels[pairs["slot"].to_numpy(), columns] = 1.0
     late = [column for column, name in enumerate(heads) if name in config.late_heads]
     young = slots["time_ms"].to_numpy() > end_ms - config.maturity_days * DAY_MS
-    labels[np.ix_(np.flatnonzero(young), late)] = np.nan
+    labels[np.flatnonzero(young)[:, None], late] = np.nan
     return labels
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.lake import Lake
-from corkboard.lake.schema import ITEM_ACTIONS, POSITIVE, user_key_expr
+from corkboard.lake.schema import ITEM_ACTIONS, user_key_expr
 from corkboard.ranking.config import RowsConfig
 from corkboard.ranking.features import FEATURE_NAMES, request_features
 from corkboard.ranking.item_days import ItemDays
@@ -38,12 +38,17 @@ class Sampled:
 
     def __init__(self, lake: Lake, span: tuple[int, int], config: RowsConfig, seed: int):
         self._lake, self._config, self._seed = lake, config, seed
-        self._targets = acted_items(lake, *span, max(1, config.max_rows // (config.negatives + 1)), seed)
+        pages = min(config.max_sampled_pages, max(1, config.max_rows // (config.negatives + 1)))
+        self._targets = acted_items(lake, *span, pages, seed)
 
     def rows(
         self, items: ItemDays, heads: tuple[str, ...], candidates: CandidateFunction | None = None, progress: Progress | None = None
     ) -> TrainingRows:
-        """Each acted-on item with sampled ones, features as of the action. What else was acted on that day is no negative."""
+        """Each acted-on item with sampled ones, features as of the action.
+
+        What else was acted on that day is no negative. What was liked before is on neither side, as it would not be on a
+        page: were only negatives cleared of it, "acted before" would give the positive away.
+        """
         targets, sampler = self._targets, NegativeSampler(self._config.negatives, candidates, self._seed)
         users, wanted = targets["user_key"].to_list(), targets["item_id"].to_list()
         same_day: dict[tuple[str, int], set[str]] = {}
@@ -54,9 +59,10 @@ class Sampled:
             page, now_ms, day = moment["page"], moment["time_ms"], moment["time_ms"] // DAY_MS
             side = items.at(day)
             target = side.catalogue.row(wanted[page])
-            if target < 0:
+            liked = {action.item_id for action in state.positives() if action.item_id is not None}
+            if target < 0 or wanted[page] in liked:
                 continue
-            others = sampler.draw(state, now_ms, side, same_day[users[page], day])
+            others = sampler.draw(state, now_ms, side, same_day[users[page], day] | liked)
             rows = np.concatenate([[target], others]).astype(np.int64)
             features.append(request_features(state, now_ms, rows, side))
             slots += [(page, item_id) for item_id in side.catalogue.ids_of(rows)]
@@ -101,8 +107,7 @@ class NegativeSampler:
         self._cumulative = np.zeros(0)
 
     def draw(self, state: UserState, now_ms: int, side: ItemSide, avoid: set[str]) -> np.ndarray:
-        """int64 distinct rows of items that existed at ``now_ms``, were not liked before and are not in ``avoid``; at most ``count``."""
-        avoid = avoid | {action.item_id for action in state.actions if action.action in POSITIVE and action.item_id is not None}
+        """int64 distinct rows of items that existed at ``now_ms`` and are not in ``avoid``; at most ``count``."""
         near = self._near(state, now_ms, side, avoid)
         popular = self._popular(side, 4 * self._count)
         rows = list(dict.fromkeys([*near, *popular.tolist()]))

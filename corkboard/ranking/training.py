@@ -16,6 +16,7 @@ import torch
 
 from corkboard.errors import InputError
 from corkboard.learning.training import computing_threads
+from corkboard.metrics.prediction import logloss
 from corkboard.ranking.calibration import Reliability, fit_platt, reliability, sigmoid
 from corkboard.ranking.config import PointwiseConfig
 from corkboard.ranking.pointwise import CLIP, PointwiseRanker
@@ -164,17 +165,19 @@ class _Learner:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _cosine(step, warmup, total))
         shuffle = generator(self.seed, "pointwise", "batches")
         lowest, waited, deadline = float("inf"), 0, time.perf_counter() + config.max_seconds
-        for epoch in range(config.epochs):
+        passes = 0
+        while passes < config.epochs:
+            passes += 1
             self._pass(optimiser, schedule, shuffle.permutation(len(self.fit[0])))
             loss = self._tuned_loss()
             if progress:
-                progress(epoch + 1, config.epochs)
+                progress(passes, config.epochs)
             waited = 0 if loss < lowest else waited + 1
             if loss < lowest:
                 lowest, self.best = loss, [p.detach().clone() for p in self.parameters]
             if waited >= config.patience or time.perf_counter() > deadline:
                 break
-        return epoch + 1
+        return passes
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The best pass in the names of :class:`PointwiseRanker`, calibration still the identity."""
@@ -296,13 +299,10 @@ def _importance(ranker: PointwiseRanker, rows: TrainingRows, part: np.ndarray, s
 
 
 def _mean_loss(ranker: PointwiseRanker, features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    p = np.clip(ranker.probabilities(features), 1e-7, 1 - 1e-7)
-    losses = -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
-    return float(np.nanmean(losses * weights))
+    known = ~np.isnan(labels)
+    losses = np.where(known, logloss(ranker.probabilities(features), np.nan_to_num(labels)), 0.0)
+    return float((losses * weights).sum() / max(1, known.sum()))
 
 
 def _log_loss(p: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    if len(labels) == 0:
-        return float("nan")
-    p = np.clip(p, 1e-7, 1 - 1e-7)
-    return float(weights @ -(labels * np.log(p) + (1 - labels) * np.log1p(-p)) / weights.sum())
+    return float(weights @ logloss(p, labels) / weights.sum()) if len(labels) else float("nan")

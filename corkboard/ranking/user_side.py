@@ -122,7 +122,7 @@ def _pasts(state: UserState, now_ms: int, items: ItemSide) -> tuple[Past, Past]:
 
 
 def _past(actions: list[Action], now_ms: int, items: ItemSide) -> Past:
-    rows = items.catalogue.rows(action.item_id for action in actions)
+    rows = items.catalogue.rows([action.item_id for action in actions if action.item_id is not None])
     there = np.flatnonzero(rows >= 0)[:LONGEST]
     hours = np.array([now_ms - action.time_ms for action in actions], np.int64)[there] / HOUR_MS
     return Past(rows[there], hours.astype(np.float32), [actions[k].action for k in there])

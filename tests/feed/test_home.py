@@ -92,6 +92,7 @@ def test_a_cursor_of_somebody_else_or_of_nobody_gives_a_first_page(made: Small):
     others = ask(feed, user="u3").next_cursor
     assert "cursor_lost" in codes(ask(feed, user="u4", cursor=others))
     assert "cursor_unreadable" in codes(ask(feed, user="u4", cursor="nonsense"))
+    assert codes(ask(feed, user="u3", session_id="another", cursor=others)) == set()  # the same person in a new session goes on
 
 
 def test_a_refresh_is_not_the_same_page(made: Small):

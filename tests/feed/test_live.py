@@ -31,7 +31,7 @@ def test_a_new_item_is_found_by_its_likeness_at_once(made: Small):
     features = dict(zip(page.served["feature_names"], page.served["slots"][place]["features"], strict=True))
     assert features["has_vector"] == 1.0
     assert features["has_stats"] == 0.0
-    assert features["similar_10"] > 0.3
+    assert features["nearest_10"] > 0.5
 
 
 def test_items_that_leave_and_come_back(made: Small):

@@ -50,43 +50,67 @@ def test_similarities_by_hand():
     # newest first: click on b 10 minutes ago, save of a 2 hours ago; c has cosine 1/sqrt(2) with both
     state = state_of(action("save", "a", 2.0), action("click", "b", 1 / 6))
     of_a, of_c = named(state, tiny(), "a"), named(state, tiny(), "c")
-    half = 1 / math.sqrt(2)
-    assert of_c["similar_last"] == pytest.approx(half)
+    a_day, b_day = math.exp(-2 / 24), math.exp(-1 / 6 / 24)  # "the last ..." fades by e within a day
+    assert of_c["similar_last"] == pytest.approx(b_day / math.sqrt(2), rel=1e-5)
     assert of_a["similar_last"] == pytest.approx(0.0)  # the last action was on b
-    assert of_a["similar_last_3"] == pytest.approx(0.5)  # mean of 1 (a) and 0 (b)
+    assert of_a["similar_last_3"] == pytest.approx(a_day / 3, rel=1e-5)  # a is one of three places
+    assert of_a["similar_10"] == pytest.approx(a_day / 10, rel=1e-5)
     assert of_a["similar_session"] == pytest.approx(0.0)  # only b is less than half an hour old
-    assert of_a["nearest_10"] == pytest.approx(1.0)
+    assert of_a["similar_100"] == pytest.approx(0.5, abs=1e-3)  # one of two actions, both of today
+    assert of_a["nearest_10"] == pytest.approx(a_day, rel=1e-5)
     assert of_a["nearest_session"] == pytest.approx(0.0)
-    assert of_a["similar_fading_hours"] == pytest.approx(math.exp(-2 / 3), rel=1e-5)  # a is 2 h old, fading by e in 3 h
-    assert of_a["similar_saves"] == pytest.approx(1.0)
+    assert of_a["similar_fading_hours"] == pytest.approx(math.log1p(math.exp(-2 / 3)), rel=1e-5)  # a is 2 h old, fading by e in 3 h
+    assert of_a["nearest_fading_days"] == pytest.approx(math.exp(-2 / 36), rel=1e-5)
+    assert of_a["similar_saves"] == pytest.approx(a_day / (a_day + 1), rel=1e-5)  # one save, pulled towards zero by one
     assert of_a["similar_clicks"] == pytest.approx(0.0)
     assert of_a["similar_close_ups"] == 0.0
+    assert (of_a["acted"], of_c["acted"]) == (1.0, 0.0)
+    assert of_a["acted_fading_days"] == pytest.approx(math.log1p(math.exp(-2 / 36)), rel=1e-5)
+
+
+def test_a_sum_of_opposite_cosines_keeps_its_sign():
+    items = tiny()
+    items.index.vectors[1] = -E1
+    of_a = named(state_of(action("save", "b", 3.0)), items, "a")
+    assert of_a["similar_fading_hours"] == pytest.approx(-math.log1p(math.exp(-1)), rel=1e-5)
 
 
 def test_hides_speak_for_themselves_and_not_as_positives():
     state = state_of(action("hide", "b", 48.0), action("save", "a", 1.0))
     of_b, of_c = named(state, tiny(), "b"), named(state, tiny(), "c")
-    assert of_b["nearest_hide"] == pytest.approx(1.0)
-    assert of_b["similar_hides_fading"] == pytest.approx(math.exp(-1.0), rel=1e-5)  # 48 h, fading by e in 48 h
+    year = math.exp(-2 / 365)  # a hide is remembered for a year
+    assert of_b["nearest_hide"] == pytest.approx(year, rel=1e-5)
+    assert of_b["similar_hides"] == pytest.approx(year / (year + 1), rel=1e-5)  # one hide, pulled towards zero by one
+    assert of_b["similar_hides_fading"] == pytest.approx(math.log1p(math.exp(-1.0)), rel=1e-5)  # 48 h, fading by e in 48 h
     assert of_b["similar_10"] == pytest.approx(0.0)
-    assert of_c["similar_hides"] == pytest.approx(1 / math.sqrt(2), rel=1e-6)
-    assert of_b["same_creator_hides"] == pytest.approx(math.log1p(1))
+    assert of_c["similar_hides"] == pytest.approx(year / (year + 1) / math.sqrt(2), rel=1e-5)
+    assert of_b["same_creator_hides"] == pytest.approx(1 - math.exp(-year), rel=1e-5)  # saturates: five hides are not five times one
+    assert of_b["same_creator_hides_fading"] == pytest.approx(math.log1p(math.exp(-1.0)), rel=1e-5)
     assert of_b["hide_share"] == pytest.approx(1 / 3)  # one hide, two actions, plus one
+
+
+def test_a_hide_takes_back_what_was_liked_before():
+    of_c = named(state_of(action("save", "a", 5.0), action("hide", "a", 1.0)), tiny(), "c")
+    assert (of_c["similar_100"], of_c["same_category_10"]) == (0.0, 0.0)
+    assert of_c["nearest_hide"] > 0.5
 
 
 def test_matches_price_age_and_neighbours_by_hand():
     state = state_of(action("save", "a", 3.0), action("click", "a", 3.0), action("follow", creator_id="dora", hours_ago=5))
     of_b, of_c = named(state, tiny(), "b"), named(state, tiny(), "c")
-    assert of_c["same_category_10"] == pytest.approx(math.log1p(2))  # both actions were on a, of category x
+    day = math.exp(-3 / 24)
+    assert of_c["same_category_10"] == pytest.approx(2 * day / 10, rel=1e-5)  # two of ten places, on a, of category x
     assert of_b["same_category_10"] == 0.0
-    assert of_b["same_creator_100"] == pytest.approx(math.log1p(2))
+    assert of_b["same_creator_100"] == pytest.approx(1.0, rel=1e-5)  # all actions there are
     assert of_c["same_category_fading_hours"] == pytest.approx(math.log1p(2 * math.exp(-1)), rel=1e-5)
     assert of_c["same_brand_10"] == 0.0  # a has no brand: no brand is not a brand in common
     assert of_b["price_gap"] == pytest.approx(math.log(100) - math.log(1000), rel=1e-4)  # log(1 + 99) against the usual log(1 + 999)
     assert of_b["price_distance"] == pytest.approx(-of_b["price_gap"])
     assert of_b["age"] == pytest.approx(math.log1p(24))
-    assert of_c["item_knn"] == pytest.approx(math.log1p(2 * 0.5))  # two actions on a, whose neighbour c is at .5
-    assert of_b["item_knn"] == pytest.approx(math.log1p(2 * 0.25))
+    assert of_c["item_knn"] == pytest.approx(math.log1p(2 * day * 0.5), rel=1e-5)  # two actions on a, whose neighbour c is at .5
+    assert of_b["item_knn"] == pytest.approx(math.log1p(2 * day * 0.25), rel=1e-5)
+    far = math.exp(-3 / 480)  # 20 days; a mean of the history, pulled towards zero by ten actions, in units of ten
+    assert of_c["item_knn_history"] == pytest.approx(math.log1p(2 * far * 0.5 * 10 / (2 * far + 10)), rel=1e-5)
     assert (of_c["follows_creator"], of_b["follows_creator"]) == (1.0, 0.0)
     assert of_c["activity"] == pytest.approx(math.log1p(3))
 
@@ -98,6 +122,8 @@ def test_showings_time_and_position_by_hand():
     assert of_a["times_shown"] == pytest.approx(math.log1p(2))
     assert of_a["hours_since_shown"] == pytest.approx(math.log1p(7))
     assert (of_c["times_shown"], of_c["hours_since_shown"]) == (0.0, 0.0)
+    assert of_c["category_shown"] == pytest.approx(math.log1p(2))  # a is of c's category and was on two pages
+    assert of_c["category_shown_lately"] == pytest.approx(math.log1p(math.exp(-0.7)))  # last 7 h ago, fading by e in 10 h
     assert (of_a["hour_sin"], of_a["hour_cos"]) == pytest.approx((0.0, -1.0), abs=1e-6)  # NOW is noon
     assert of_a["log_position"] == 0.0
     trained = request_features(state, NOW_MS, items.catalogue.rows(["a", "c"]), items, positions=np.array([0, 9]))
@@ -122,7 +148,7 @@ def test_actions_on_items_that_left_the_catalogue_count_as_activity_only():
     known = named(state_of(action("save", "a", 2.0)), tiny(), "c")
     with_ghost = named(state_of(action("save", "a", 2.0), action("save", "ghost", 3.0)), tiny(), "c")
     assert with_ghost["activity"] > known["activity"]
-    assert with_ghost["similar_10"] == known["similar_10"]
+    assert with_ghost["similar_100"] == known["similar_100"]
 
 
 def test_an_item_that_arrives_live_gets_a_vector_and_no_counters():
@@ -145,14 +171,17 @@ def plain_features(state: UserState, now_ms: int, row: int, items: ItemSide) -> 
     cosine = {a.event_id: float(index.vectors_of(catalogue.rows([a.item_id]))[0] @ vector) for a in past}
     hours = {a.event_id: (now_ms - a.time_ms) / HOUR_MS for a in past}
     same = [a for a in liked if catalogue.value("category", catalogue.row(a.item_id)) == catalogue.value("category", row)]
+    near = [cosine[a.event_id] * math.exp(-hours[a.event_id] / 36) for a in liked]
+    total = sum(cosine[a.event_id] * math.exp(-hours[a.event_id] / 36) for a in liked)
+    weight = {a.event_id: math.exp(-hours[a.event_id] / 1440) for a in liked}
     return {
-        "similar_10": float(np.mean([cosine[a.event_id] for a in liked[:10]])) if liked else 0.0,
-        "similar_100": float(np.mean([cosine[a.event_id] for a in liked])) if liked else 0.0,
-        "nearest_100": max((cosine[a.event_id] for a in liked), default=0.0),
-        "similar_fading_days": sum(cosine[a.event_id] * math.exp(-hours[a.event_id] / 72) for a in liked),
-        "similar_hides": float(np.mean([cosine[a.event_id] for a in hidden])) if hidden else 0.0,
-        "nearest_hide": max((cosine[a.event_id] for a in hidden), default=0.0),
-        "same_category_100": math.log1p(len(same)),
+        "similar_10": sum(cosine[a.event_id] * math.exp(-hours[a.event_id] / 24) for a in liked[:10]) / 10,
+        "similar_100": sum(cosine[a.event_id] * weight[a.event_id] for a in liked) / max(1.0, sum(weight.values())),
+        "nearest_fading_days": max(near, default=0.0),
+        "similar_fading_days": math.copysign(math.log1p(abs(total)), total),
+        "nearest_hide": max((cosine[a.event_id] * math.exp(-hours[a.event_id] / 8760) for a in hidden), default=0.0),
+        "same_category_fading_days": math.log1p(sum(math.exp(-hours[a.event_id] / 36) for a in same)),
+        "acted": float(any(catalogue.row(a.item_id) == row for a in liked)),
     }
 
 

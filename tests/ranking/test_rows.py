@@ -153,7 +153,8 @@ def test_features_are_of_the_moment_before_the_page_and_counters_of_the_night_be
         act("click", "i5", moment - 2 * HOUR_MS, user="bob"),  # the same day: not in the counters
         shown("r1", moment, ["i0", "i1", "i4", "i5"]),
     ).take(np.arange(1, 5))
-    assert column(rows, "nearest_10") == pytest.approx({"i0": 1.0, "i1": 0.0, "i4": 1.0, "i5": 0.0})  # vectors are orthogonal
+    assert column(rows, "acted") == {"i0": 1.0, "i1": 0.0, "i4": 1.0, "i5": 0.0}
+    assert column(rows, "similar_last") == pytest.approx({"i0": math.exp(-1 / 24), "i1": 0.0, "i4": 0.0, "i5": 0.0}, rel=1e-5)
     assert column(rows, "popularity_7d") == pytest.approx({"i0": 0.0, "i1": 0.0, "i4": math.log1p(1), "i5": 0.0})
     assert column(rows, "times_shown")["i4"] == pytest.approx(math.log1p(1))
     assert column(rows, "log_position") == pytest.approx({"i0": 0.0, "i1": math.log(2), "i4": math.log(3), "i5": math.log(4)})
@@ -287,6 +288,26 @@ def test_half_of_the_negatives_come_from_the_sources_where_they_are_given(tmp_pa
     assert asked == [(A + (n + 1) * HOUR_MS, n) for n in range(4)]  # as of the action, in order
     for page in range(4):
         assert {"i6", "i7"} <= set(rows.item_ids[rows.page == page].tolist())
+
+
+def test_what_was_liked_before_is_on_neither_side(tmp_path):
+    acts = [
+        act("save", "i0", A - HOUR_MS),
+        act("click", "i0", A + HOUR_MS),
+        act("click", "i1", A + 2 * HOUR_MS),
+        act("save", "i1", A + 50 * HOUR_MS),
+    ]
+    rows = rows_of(tmp_path, *acts, act("click", "i2", A + 60 * HOUR_MS), config=RowsConfig(negatives=7))
+    assert [rows.item_ids[rows.page == page][0] for page in (0, 1)] == ["i1", "i2"]  # of the others, none is a first time
+    assert (rows.features[:, FEATURE_NAMES.index("acted")] == 0).all()
+
+
+def test_no_more_pages_are_made_up_than_asked_for(tmp_path):
+    acts = [act("click", f"i{n % 8}", A + (n + 1) * 5 * HOUR_MS, user=f"u{n}") for n in range(15)]
+    rows = rows_of(tmp_path, *acts, config=RowsConfig(negatives=2, max_sampled_pages=6))
+    assert rows.pages.height == 6
+    assert rows.labels.sum() == 6
+    assert (np.diff(rows.time_ms) >= 0).all()
 
 
 def test_an_empty_span_is_refused_with_a_sentence(tmp_path):
