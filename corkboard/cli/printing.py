@@ -83,7 +83,7 @@ def print_ledger(ledger: Ledger) -> None:
     rows = [[entry.step, entry.cpu_s, entry.wall_s, entry.note] for entry in ledger.entries]
     rows.append(["sum", ledger.cpu_s, ledger.wall_s, ""])
     table(
-        f"What it cost. This machine: {facts['cores']} cores, matrix product of this process {facts['matrix_gflop_per_s']} GFLOP/s (float32)",
+        f"What it cost. {facts['cores']} cores; a matrix product runs at {facts['matrix_gflop_per_s']} GFLOP/s here",
         ["step", "CPU s", "wall s", ""],
         rows,
     )
