@@ -2,7 +2,8 @@
 
     python benchmarks/kill.py --json
 
-50 kills: 15 during ingestion, 10 during a build, 10 during promotion, 15 while serving events and pages.
+50 kills: 10 during the ingestion of a file, 5 while live events move from the store into the lake, 10 during a build that
+begins with such a move, 10 during promotion, 15 while serving events and pages.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from threading import Thread
@@ -25,10 +28,15 @@ from corkboard import seeds
 from corkboard.artifacts import Releases
 from corkboard.errors import CorkboardError
 from corkboard.lake.lake import Lake
+from corkboard.lake.validate import validate_event
 from corkboard.workspace import Workspace
 from corkboard.workspace import open as open_workspace
 
 TINY = ["scale=tiny"]
+LIVE_EVENTS = 100
+MANY_LIVE_EVENTS = 40_000
+"""So many that a random moment falls into their move, and few enough for a single commit of the lake."""
+EVERYTHING = 1_000_000_000
 
 
 @dataclass
@@ -40,12 +48,13 @@ class Tally:
 
 
 def main() -> None:
-    options = arguments(__doc__, ingestion=15, build=10, promotion=10, serving=15, seed=1)
+    options = arguments(__doc__, ingestion=10, from_store=5, build=10, promotion=10, serving=15, seed=1)
     generator = seeds.generator(options.seed, "kill")
     world = world_workspace("kill", TINY)
     tally = Tally()
     start = time.perf_counter()
     kill_ingestion(world, options.ingestion, generator, tally)
+    kill_from_store(world, options.from_store, generator, tally)
     kill_build(world, options.build, generator, tally)
     kill_promotion(world, options.promotion, generator, tally)
     kill_serving(world, options.serving, generator, tally)
@@ -105,6 +114,52 @@ def kill_ingestion(world: Workspace, kills: int, generator: np.random.Generator,
         shutil.rmtree(target)
 
 
+def copy_without_store(world: Workspace, folder: Path) -> Path:
+    """A copy of the workspace that has no live events yet."""
+    copy_workspace(world.folder, folder)
+    for file in folder.glob("store.sqlite*"):
+        file.unlink()
+    return folder
+
+
+def append_live(folder: Path, count: int) -> list[str]:
+    """Append valid actions to the store and return their ids. They are as old as the lake's last, so no calendar moves."""
+    here = open_workspace(folder, overrides=TINY)
+    users, items = here.lake().users()["user_id"], here.lake().items()["item_id"]
+    last_ms = here.lake().time_range()[1]
+    events = [action(users[n % len(users)], items[n * 7 % len(items)], "click", last_ms) for n in range(count)]
+    with closing(here.store()) as store:
+        accepted = store.append([validate_event(event) for event in events])
+    if not all(accepted):
+        raise AssertionError(f"the store took {sum(accepted)} of {count} fresh events")
+    return [event["event_id"] for event in events]
+
+
+def check_in_lake(folder: Path, acknowledged: Sequence[str], tally: Tally) -> None:
+    """Every acknowledged event must be in the lake, and nothing in it twice."""
+    found = Lake(folder / "lake").actions(undone=True)["event_id"]
+    tally.acknowledged_lost += len(set(acknowledged) - set(found))
+    tally.half_visible += len(found) - found.n_unique()
+
+
+def kill_from_store(world: Workspace, kills: int, generator: np.random.Generator, tally: Tally) -> None:
+    """Kill the move of live events into the lake, which must hold none or all of them; a re-run must bring each in once."""
+    folder = copy_without_store(world, OUT / "kill-from-store")
+    command = corkboard("ingest", "--from-store", "-w", str(folder))
+    acknowledged = append_live(folder, MANY_LIVE_EVENTS)
+    whole_s = timed(command)
+    before = tally.kills
+    while tally.kills < before + kills:
+        batch = append_live(folder, MANY_LIVE_EVENTS)
+        acknowledged += batch
+        tally.kills += run_and_kill(command, generator.uniform(0.5, 0.95) * whole_s)
+        moved = Lake(folder / "lake").actions(undone=True)["event_id"].is_in(batch).sum()
+        tally.half_visible += moved not in (0, len(batch))
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    check_in_lake(folder, acknowledged, tally)
+    tally.acknowledged += len(acknowledged)
+
+
 def whole(folder: Path) -> bool:
     """Whether the live release, where there is one, and every artefact with a manifest are whole, and no release is half-written."""
     try:
@@ -119,8 +174,8 @@ def whole(folder: Path) -> bool:
 
 
 def kill_build(world: Workspace, kills: int, generator: np.random.Generator, tally: Tally) -> None:
-    """Kill a build that starts from the lake alone; what is visible must be whole, and a last build must finish on the remains."""
-    folder = copy_workspace(world.folder, OUT / "kill-build")
+    """Kill a build that first moves live events into the lake; what is visible must be whole, and a last one must finish the rest."""
+    folder = copy_without_store(world, OUT / "kill-build")
 
     def clear() -> None:
         shutil.rmtree(folder / "artifacts", ignore_errors=True)
@@ -128,15 +183,22 @@ def kill_build(world: Workspace, kills: int, generator: np.random.Generator, tal
 
     command = corkboard("build", "-w", str(folder), "--set", TINY[0])
     clear()
+    acknowledged = append_live(folder, LIVE_EVENTS)
+    move_s = timed(corkboard("ingest", "--from-store", "-w", str(folder)))
     whole_s = timed(command)
     before = tally.kills
     while tally.kills < before + kills:
         if tally.kills % 2 == 0:
             clear()
-        tally.kills += run_and_kill(command, generator.uniform(0.2, 0.95) * whole_s)
+        acknowledged += append_live(folder, LIVE_EVENTS)
+        in_move = tally.kills % 3 == 0  # the move is so short a part of a build that hardly a kill would fall into it
+        after_s = generator.uniform(0.6, 1.1) * move_s if in_move else generator.uniform(0.2, 0.95) * whole_s
+        tally.kills += run_and_kill(command, after_s)
         tally.half_visible += not whole(folder)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     tally.half_visible += Releases(folder).current_id() is None or not whole(folder)
+    check_in_lake(folder, acknowledged, tally)
+    tally.acknowledged += len(acknowledged)
 
 
 PROMOTE = """
@@ -158,16 +220,31 @@ def kill_promotion(world: Workspace, kills: int, generator: np.random.Generator,
         tally.half_visible += Releases(folder).current_id() not in ids or not whole(folder)
 
 
+@dataclass
+class Acknowledged:
+    """What servers answered for before they died: ids of events, and of the requests of pages."""
+
+    events: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
+
+    def missing(self, folder: Path) -> set[str]:
+        """The ids that the store, or its served log, does not have."""
+        with closing(open_workspace(folder, overrides=TINY).store()) as store:
+            events = {row["event_id"] for _, row in store.events_since(0, EVERYTHING)}
+            return (set(self.events) - events) | {page for page in self.pages if store.served(page) is None}
+
+
 def kill_serving(world: Workspace, kills: int, generator: np.random.Generator, tally: Tally) -> None:
-    """Kill a server under a load of events and pages; every acknowledged event must be in the store once, and move into the lake once."""
-    folder = copy_workspace(world.folder, OUT / "kill-serving")
-    for file in folder.glob("store.sqlite*"):
-        file.unlink()
+    """Kill a server under a load of events and pages; what was acknowledged must be in the store after every restart, and move
+    into the lake once."""
+    folder = copy_without_store(world, OUT / "kill-serving")
     users = world.lake().users()["user_id"].to_list()
     items = world.lake().items()["item_id"].to_list()
-    acknowledged: list[str] = []
+    acknowledged = Acknowledged()
+    lost: set[str] = set()
     for _ in range(kills):
         process, port = start_server(folder, TINY)
+        lost |= acknowledged.missing(folder)
         loader = Thread(target=load_until_dead, args=(port, users, items, acknowledged))
         loader.start()
         time.sleep(generator.uniform(0.1, 1.0))
@@ -175,16 +252,21 @@ def kill_serving(world: Workspace, kills: int, generator: np.random.Generator, t
         process.wait()
         loader.join()
         tally.kills += 1
+    lost |= acknowledged.missing(folder)
     here = open_workspace(folder, overrides=TINY)
     here.ingest_store()
     here.ingest_store()
-    found = here.lake().actions(undone=True)["event_id"]
-    tally.acknowledged += len(acknowledged)
-    tally.acknowledged_lost += len(set(acknowledged) - set(found))
-    tally.half_visible += len(found) - found.n_unique()
+    for ids, found in (
+        (acknowledged.events, here.lake().actions(undone=True)["event_id"]),
+        (acknowledged.pages, here.lake().served()["event_id"]),
+    ):
+        lost |= set(ids) - set(found)
+        tally.acknowledged += len(ids)
+        tally.half_visible += len(found) - found.n_unique()
+    tally.acknowledged_lost += len(lost)
 
 
-def load_until_dead(port: int, users: list[str], items: list[str], acknowledged: list[str]) -> None:
+def load_until_dead(port: int, users: list[str], items: list[str], acknowledged: Acknowledged) -> None:
     """Send events and ask for pages until the connection breaks; note what was acknowledged."""
     try:
         client = Client(port)
@@ -192,8 +274,8 @@ def load_until_dead(port: int, users: list[str], items: list[str], acknowledged:
         while True:
             batch = [action(users[(n + m) % len(users)], items[(n * 7 + m) % len(items)], "click") for m in range(20)]
             if client.events(batch)["accepted"] == len(batch):
-                acknowledged += [event["event_id"] for event in batch]
-            client.page(users[n % len(users)])
+                acknowledged.events += [event["event_id"] for event in batch]
+            acknowledged.pages.append(client.page(users[n % len(users)])["request_id"])
             n += 1
     except (OSError, HTTPException, ValueError):
         return

@@ -3,8 +3,10 @@
     python benchmarks/reaction.py --json
 
 50 users with at least 20 actions; for each a topic (the catalogue's category) that had 2 to 12 % of their last ten pages and
-no action in 30 days. Then, each from the same beginning: five saves in it, five hides in it, five saves three days ago.
-The share is that of the next page of 25. `--workspace` measures any other built workspace, for instance MovieLens by genre.
+no action in 30 days. Then, each from the same beginning: nothing (the control), five saves in it, five hides in it, and both
+of these three days ago. The share is that of the next page of 25. The topic is chosen by the ten pages, so it falls back
+towards its usual share by itself, and a first page is not a tenth one: the ratios to the control are free of both.
+`--workspace` measures any other built workspace, for instance MovieLens by genre.
 """
 
 from __future__ import annotations
@@ -26,6 +28,14 @@ DAY_MS = 86_400_000
 K = 25
 TAPS = 5
 PAGES = 10
+SCENARIOS: dict[str, tuple[str | None, int]] = {
+    "control": (None, 0),
+    "saves": ("save", 0),
+    "hides": ("hide", 0),
+    "saves three days ago": ("save", 3),
+    "hides three days ago": ("hide", 3),
+}
+"""The action of the five taps, None for no taps, and how many days ago they were."""
 
 
 @dataclass
@@ -46,11 +56,13 @@ def main() -> None:
     with server(world.folder) as port:
         cases = choose(Client(port), world, categories, options.users, options.seed)
     now = int(time.time() * 1000)
-    for scenario, kind, when in (("saves", "save", now), ("hides", "hide", now), ("saves three days ago", "save", now - 3 * DAY_MS)):
+    for scenario, (kind, days_ago) in SCENARIOS.items():
+        when = now - days_ago * DAY_MS
         with server(world.folder) as port:
             client = Client(port)
             for case in cases:
-                client.events([action(case.user_id, item, kind, when - n * 20_000) for n, item in enumerate(case.taps)])
+                if kind is not None:
+                    client.events([action(case.user_id, item, kind, when - n * 20_000) for n, item in enumerate(case.taps)])
                 case.share[scenario] = share(client.page(case.user_id, k=K), case.topic, categories)
     finish(summary(cases), options.json)
 
@@ -91,23 +103,33 @@ def share(page: dict, topic: str, categories: dict[str, str]) -> float:
 
 
 def summary(cases: list[Case]) -> dict:
-    """Medians over users of shares; ratios of medians after to medians before; and the same of means, which are less grainy."""
+    """Medians over users of shares, and ratios of medians after to medians before; then means, which are less grainy."""
     before = np.array([case.before for case in cases])
-    after = {name: np.array([case.share[name] for case in cases]) for name in cases[0].share}
-    saves, hides, later = after["saves"], after["hides"], after["saves three days ago"]
+    after = {name: np.array([case.share[name] for case in cases]) for name in SCENARIOS}
+    control, saves, hides, later = after["control"], after["saves"], after["hides"], after["saves three days ago"]
     gained = np.median(saves) - np.median(before)
     return {
         "users": len(cases),
         "share_before": float(np.median(before)),
+        "share_control": float(np.median(control)),
+        "share_control_mean": float(control.mean()),
         "share_after_saves": float(np.median(saves)),
         "share_items": float(np.median(saves) * K),
         "share_ratio": float(np.median(saves) / np.median(before)),
+        "share_ratio_of_means_to_control": ratio(saves.mean(), control.mean()),
         "share_after_hides": float(np.median(hides)),
         "hide_ratio": float(np.median(hides) / np.median(before)),
         "hide_ratio_of_means": float(hides.mean() / before.mean()),
+        "hide_ratio_of_means_to_control": ratio(hides.mean(), control.mean()),
         "share_three_days_later": float(np.median(later)),
+        "share_three_days_after_hides": float(after["hides three days ago"].mean()),
         "way_back": float((np.median(saves) - np.median(later)) / gained) if gained > 0 else float("nan"),
     }
+
+
+def ratio(value: float, reference: float) -> float:
+    """``nan`` where the reference is 0, as it can be in a control of few users."""
+    return float(value / reference) if reference > 0 else float("nan")
 
 
 if __name__ == "__main__":

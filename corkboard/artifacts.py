@@ -298,7 +298,7 @@ def write_artifact(
     final = root / step / name / artifact_id
     if (final / "manifest.json").exists():
         return load_artifact(final)
-    staging = root / ".staging" / uuid.uuid4().hex
+    staging = root / ".staging" / f"{os.getpid()}-{uuid.uuid4().hex}"
     staging.mkdir(parents=True)
     if tensors:
         save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, staging / "tensors.safetensors")
@@ -347,8 +347,21 @@ def load_artifact(path: Path) -> Artifact:
 
 
 def sweep_staging(root: Path) -> None:
-    """Remove what killed writers left behind. Call it only where no other build writes below ``root``."""
-    shutil.rmtree(root / ".staging", ignore_errors=True)
+    """Remove what killed writers left behind; what a running process writes stays."""
+    staging = root / ".staging"
+    for folder in staging.iterdir() if staging.exists() else ():
+        if not _is_running(int(folder.name.partition("-")[0])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------------- releases
@@ -424,10 +437,26 @@ class Releases:
         return sorted((self.load(file.stem) for file in self.folder.glob("*.toml")), key=lambda r: (r.created_ms, r.id))
 
     def promote(self, release_id: str) -> Release:
-        """Make a release live. Rolling back is promoting an older one."""
+        """Make a release live."""
         release = self.load(release_id)
         write_atomically(self.folder / "current", release_id.encode())
         return release
+
+    def choose(self, release_id: str) -> Release:
+        """Make a release live because somebody wants it to be, which is how one rolls back: what was live is withdrawn.
+
+        A build does not promote a withdrawn release again; choosing it does.
+        """
+        before = self.current_id()
+        withdrawn = (self.withdrawn() | {before or release_id}) - {release_id}
+        release = self.load(release_id)
+        write_atomically(self.folder / "withdrawn", "\n".join(sorted(withdrawn)).encode())
+        return self.promote(release.id)
+
+    def withdrawn(self) -> set[str]:
+        """Releases that somebody took out of service."""
+        file = self.folder / "withdrawn"
+        return set(file.read_text().split()) if file.exists() else set()
 
     def current_id(self) -> str | None:
         file = self.folder / "current"

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -85,9 +88,14 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 def test_staging_of_killed_writers_is_swept(tmp_path):
     artifact = make(tmp_path)
-    (tmp_path / "artifacts/.staging/dead").mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, mine = (tmp_path / f"artifacts/.staging/{pid}-x" for pid in (dead.pid, os.getpid()))
+    left.mkdir(parents=True)
+    mine.mkdir()
     sweep_staging(tmp_path / "artifacts")
-    assert not (tmp_path / "artifacts/.staging").exists()
+    assert not left.exists()
+    assert mine.exists(), "what a running process writes must stay"
     artifact.check()
 
 
@@ -106,6 +114,16 @@ def test_a_release_joins_artifacts_and_is_switched_by_name(tmp_path):
     assert {release.id for release in releases.list()} == {first.id, second.id}
     with pytest.raises(NotFound, match="no such release"):
         releases.promote("nope")
+
+
+def test_what_somebody_rolled_back_is_withdrawn_until_it_is_chosen_again(tmp_path):
+    releases = Releases(tmp_path)
+    first, second = (releases.write(label, {"content": make(tmp_path)}) for label in ("first", "second"))
+    releases.promote(second.id)
+    releases.choose(first.id)
+    assert (releases.current_id(), releases.withdrawn()) == (first.id, {second.id})
+    releases.choose(second.id)
+    assert (releases.current_id(), releases.withdrawn()) == (second.id, {first.id})
 
 
 def test_a_release_with_mixed_spaces_cannot_be_written(tmp_path):

@@ -40,7 +40,7 @@ def promote(
     overrides: Set = None,
 ) -> None:
     """Make a release live, also while a server runs; rolling back is promoting an older one."""
-    promoted = open_workspace(workspace, config_file, overrides).releases.promote(release)
+    promoted = open_workspace(workspace, config_file, overrides).releases.choose(release)
     print(f"live: {promoted.label} ({promoted.id})")
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "ContentTower", "Network", "co_engagement_pairs", "train_content", "untrained_content"]
 
 EPSILON = 1e-6
+_SAYING = [place for place, field in enumerate(FIELDS) if field != "facts"]
+"""The fields that tell an item from others: every item has a kind, and a price says little on its own."""
 _CHUNK = 8192
 """Items that are encoded at once: their token vectors take some hundred megabytes."""
 
@@ -48,8 +50,8 @@ class ContentTower:
     """Items to unit vectors.
 
     A field's vector is the sum of its token vectors, scaled to length 1. An item's is the sum of its fields by ``scales``
-    ``(len(FIELDS),)``, plus, once trained, a small network over all fields and the age, scaled to length 1. An item
-    without anything known has the zero vector while untrained.
+    ``(len(FIELDS),)``, plus, once trained, a small network over all fields and the age, scaled to length 1. An item of
+    which nothing else is known than kind, price and age has the zero vector: those it has in common with too many to be like any.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class ContentTower:
         )
 
     def encode(self, items: pl.DataFrame, now_ms: int) -> np.ndarray:
-        """float32 ``(n, dim)`` unit vectors of items (columns of the lake's ``items`` plus ``created_ms``), as of ``now_ms``."""
+        """float32 ``(n, dim)`` vectors of items (columns of the lake's ``items`` plus ``created_ms``), as of ``now_ms``."""
         parts = [
             self.encode_tokens(read_items(items[start : start + _CHUNK], self.settings.text), now_ms)
             for start in range(0, len(items), _CHUNK)
@@ -93,7 +95,7 @@ class ContentTower:
         vectors = np.einsum("nfd,f->nd", fields, self.scales)
         if self.network is not None:
             vectors += self.network(np.concatenate([fields.reshape(len(items), -1), age_features(items.created_ms, now_ms)], axis=1))
-        return unit_rows(vectors)
+        return unit_rows(vectors) * described(bags)[:, None]
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The arrays of an artefact."""
@@ -160,6 +162,11 @@ def train_content(
 
     config = config or ContentConfig()
     return ContentTraining(items, pairs, config, seed, now_ms).run(progress)
+
+
+def described(bags: Bags) -> np.ndarray:
+    """bool ``(n,)``: the items with a known token outside of the facts, of ``n * len(FIELDS)`` bags."""
+    return (np.diff(bags.offsets).reshape(-1, len(FIELDS))[:, _SAYING] > 0).any(axis=1)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

@@ -66,9 +66,10 @@ def _tokens(columns: Sequence[Sequence[Any]], created_ms: np.ndarray, config: Te
     titles, descriptions, attributes, categories, brands, creators, kinds, prices, currencies = columns
     n = len(titles)
     text = tokenize([field for pair in zip(titles, descriptions, strict=True) for field in pair], config.max_words)
+    left_out = frozenset(config.left_out_attributes)
     exact: list[list[int]] = []
     for place in range(n):
-        exact.append([name_hash(name, value) for name, value in _pairs(attributes[place])])
+        exact.append([name_hash(f"attribute {name}", value) for name, value in _pairs(attributes[place]) if name not in left_out])
         exact += [
             [] if value is None else [name_hash(field, value)]
             for field, value in (("category", categories[place]), ("brand", brands[place]), ("creator", creators[place]))
@@ -92,11 +93,11 @@ def _pairs(attributes: Any) -> Iterable[tuple[str, str]]:
     if isinstance(attributes, Mapping):
         for name, values in attributes.items():
             for value in values if isinstance(values, list | tuple) else [values]:
-                yield f"attribute {name}", str(value).casefold()
+                yield name, str(value).casefold()
         return
     for entry in attributes:
         if entry and entry.get("value") is not None:
-            yield f"attribute {entry.get('name')}", str(entry["value"]).casefold()
+            yield str(entry.get("name")), str(entry["value"]).casefold()
 
 
 def _facts(kind: str | None, price_minor: int | None, currency: str | None) -> list[int]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from corkboard.embeddings.config import ContentConfig
-from corkboard.embeddings.content import EPSILON, ContentTower, Network, untrained_from
+from corkboard.embeddings.content import EPSILON, ContentTower, Network, described, untrained_from
 from corkboard.embeddings.content_fields import AGE_FEATURES, FIELDS, age_features, read_items
 from corkboard.lake.calendar import DAY_MS
 from corkboard.learning.hash_embedding import Bags
@@ -35,14 +35,15 @@ class TrainableContentTower(nn.Module):
         self.loss = loss
 
     def forward(self, bags: Bags, ages: Tensor) -> Tensor:
-        """float32 ``(n, dim)`` unit vectors of ``n * len(FIELDS)`` bags and ``(n, AGE_FEATURES)`` ages."""
+        """float32 ``(n, dim)`` of ``n * len(FIELDS)`` bags and ``(n, AGE_FEATURES)`` ages, as :meth:`ContentTower.encode_tokens`."""
         fields = functional.normalize(self.embedding(bags), dim=1, eps=EPSILON).view(len(ages), len(FIELDS), -1)
         if self.training and self.start.settings.field_dropout:
             kept = torch.rand(fields.shape[:2]) >= self.start.settings.field_dropout
             fields = fields * kept[:, :, None]
         vectors = torch.einsum("nfd,f->nd", fields, self.scales)
         flat = torch.cat([fields.flatten(1), ages], dim=1)
-        return functional.normalize(vectors + self.up(functional.relu(self.down(flat))), dim=1, eps=EPSILON)
+        vectors = functional.normalize(vectors + self.up(functional.relu(self.down(flat))), dim=1, eps=EPSILON)
+        return vectors * torch.from_numpy(described(bags))[:, None]
 
     def frozen(self) -> ContentTower:
         """The numpy tower with the present weights."""
@@ -67,6 +68,9 @@ class ContentTraining:
         row_of = pl.DataFrame({"item_id": items["item_id"], "row": np.arange(len(items), dtype=np.int64)})
         joined = pairs.join(row_of.rename({"item_id": "left_id", "row": "left"}), on="left_id", how="inner", maintain_order="left")
         joined = joined.join(row_of.rename({"item_id": "right_id", "row": "right"}), on="right_id", how="inner", maintain_order="left")
+        # an item that nothing is known of has the zero vector, whatever the weights: its pairs teach nothing
+        known = described(self.bags)
+        joined = joined.filter(pl.Series(known[joined["left"].to_numpy()] & known[joined["right"].to_numpy()], dtype=pl.Boolean))
         self.ends = np.stack([joined["left"].to_numpy(), joined["right"].to_numpy()], axis=1)
         self.users = joined["user"].rank("dense").fill_null(0).to_numpy().astype(np.int64) if len(joined) else np.empty(0, np.int64)
         weights = joined["weight"].to_numpy().astype(np.float64)

@@ -93,12 +93,15 @@ class Feed:
         sources: SourceConfig | None = None,
         watermark: int = 0,
         seed: int = 0,
+        stats_day: int | None = None,
     ) -> Feed:
         """Load ``release`` and bring its overlay up to date with items that reached ``store`` after ``watermark``.
 
+        ``stats_day`` takes the counters as they were when that day began, for pages of the past.
+
         A store that cannot be read leaves the overlay empty; :meth:`catch_up` fills it later.
         """
-        feed = cls(load_parts(release, sources or SourceConfig()), store, config, weights, seed)
+        feed = cls(load_parts(release, sources or SourceConfig(), stats_day), store, config, weights, seed)
         feed.watermark = watermark
         try:
             feed.catch_up()

@@ -28,7 +28,7 @@ from corkboard.retrieval.item_stats import ItemStats
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.retrieval.sources import RetrievalParts
 
-ROLES = ("catalogue", "stats", "content", "index", "item_knn", "boards", "ranker")
+ROLES = ("catalogue", "stats", "content", "index", "item_knn", "boards", "ranker_item_knn", "ranker")
 """The roles of a release that the feed reads; all but the catalogue may be missing."""
 
 RANKERS: Mapping[str, Callable[[Artifact], Ranker]] = {"pointwise": PointwiseRanker.from_artifact}
@@ -56,25 +56,28 @@ class FeedParts:
         return self.items.catalogue
 
 
-def load_parts(release: Release, sources: SourceConfig) -> FeedParts:
-    """Load every part of ``release`` that can be read."""
+def load_parts(release: Release, sources: SourceConfig, stats_day: int | None = None) -> FeedParts:
+    """Load every part of ``release`` that can be read; with counters as they were when ``stats_day`` began, where it is given."""
     notes: list[Note] = []
     catalogue = _load(release, "catalogue", Catalogue.from_artifact, notes, "no_catalogue")
     if catalogue is None:
         catalogue = Catalogue(pl.DataFrame(schema={"item_id": pl.String}))
     stats = _load(release, "stats", ItemStats.from_artifact, notes, "no_stats")
     stats = None if stats is None else stats_in_rows(stats, catalogue)
+    stats = stats if stats is None or stats_day is None else stats.before(stats_day)
     tower = _load(release, "content", ContentTower.from_artifact, notes, "no_content_tower")
     base = _load(release, "index", FaissIndex.from_artifact, notes, "no_vectors")
     index = None if base is None else OverlayIndex(_in_rows(base, release.artifacts["index"], catalogue))
     item_knn = _neighbours(release, "item_knn", catalogue, notes, "no_neighbours")
+    # the ranker reads the neighbours that it was trained on: newer ones were made from the very actions they would explain
+    ranked_by = _neighbours(release, "ranker_item_knn", catalogue, notes, None) or item_knn
     boards = _neighbours(release, "boards", catalogue, notes, None)
     ranker = _load(release, "ranker", _load_ranker, notes, "no_ranker")
     features = None if stats is None else aligned_stats(stats, stats.last_day, catalogue)
     role = release.get("catalogue")
     return FeedParts(
         release=release.id,
-        items=ItemSide(catalogue, index, features, item_knn),
+        items=ItemSide(catalogue, index, features, ranked_by),
         retrieval=Retrieval.of(RetrievalParts(index, item_knn, boards, stats), sources),
         tower=tower,
         ranker=ranker,

@@ -12,6 +12,12 @@ _SEEDED = {
     "same_board": "On the same boards as {title}",
     "same_creator": "By the creator of {title}",
 }
+_UNTITLED = {
+    "nearest": "Like something you {verb}",
+    "item_knn": "Goes with something you {verb}",
+    "same_board": "On the same boards as something you {verb}",
+    "same_creator": "By the creator of something you {verb}",
+}
 _PLAIN = {
     "followed": "From a creator you follow",
     "fresh": "New, and near to what you like",
@@ -51,14 +57,15 @@ class Reasons:
         seed = int(found.seeds[place])
         seeded = next((name for name in ranked if name in _SEEDED), None)
         if seeded is not None and seed >= 0:
-            return _SEEDED[seeded].format(title=self._title(seed), verb=self._verbs.get(self._catalogue.ids[seed], "liked"))
+            title, verb = self._title(seed), self._verbs.get(self._catalogue.ids[seed], "liked")
+            return _SEEDED[seeded].format(title=title, verb=verb) if title else _UNTITLED[seeded].format(verb=verb)
         plain = next((name for name in ranked if name in _PLAIN), None)
         if plain == "fresh" and not self._knows_taste:
             return "New"
         return _PLAIN[plain] if plain else OTHERWISE
 
-    def _title(self, row: int) -> str:
-        title = self._catalogue.value("title", row)
+    def _title(self, row: int) -> str | None:
+        title = (self._catalogue.value("title", row) or "").strip()
         if not title:
-            return "an item"
+            return None
         return f"“{title if len(title) <= _MAX_TITLE else title[: _MAX_TITLE - 1].rstrip() + '…'}”"

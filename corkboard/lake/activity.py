@@ -16,6 +16,8 @@ RETURN_DAYS = 14
 FEW_ACTIONS = 10
 ENOUGH_USERS = 200
 """Fewer test users than this are too few to tell methods apart."""
+HARDLY_ANY = 0.2
+"""Hardly any user returns where a smaller share than this does."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,13 @@ def _about_returning(activity: Activity) -> str:
         f"{returning:,} of {activity.users:,} users have an action in the last {RETURN_DAYS} days and before; "
         f"{recent:,} have one in the last {RETURN_DAYS} days at all"
     )
-    if returning >= ENOUGH_USERS and returning >= 0.2 * recent:
+    too_few = f"under {ENOUGH_USERS} is too few to tell"
+    if returning >= ENOUGH_USERS and returning >= HARDLY_ANY * recent:
         return f"A split by time works: {facts}."
-    rest = f"Figures of personal methods rest on these few, and under {ENOUGH_USERS} is too few to tell."
-    return f"Hardly any user returns after a split by time: {facts}. {rest}"
+    if returning < HARDLY_ANY * max(recent, activity.users):
+        rest = f"Figures of personal methods rest on these few{f', and {too_few}' if returning < ENOUGH_USERS else ''}."
+        return f"Hardly any user returns after a split by time: {facts}. {rest}"
+    return f"Only {returning:,} {'user returns' if returning == 1 else 'users return'} after a split by time: {too_few}. {facts}."
 
 
 def _about_users(activity: Activity) -> list[str]:

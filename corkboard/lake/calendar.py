@@ -57,21 +57,22 @@ class Calendar:
     def of(cls, lake: Lake, config: CalendarConfig | None = None) -> Calendar:
         """Cut the days of the lake from their end: ``test_days``, before them ``rank_days``, and the rest before A.
 
+        Only days on which something happened are counted. A click on an old data set that is being served is one more day, and
+        does not push all that was there before out of the ranking span and the test.
+
         At least half of the days come before A: where the lake is too short for that, test and ranking span share the other half
         in the proportion of the settings, a day each at the least. Raises :class:`InputError` for a lake of fewer than 4 days.
         """
         config = config or CalendarConfig()
-        first_ms, last_ms = lake.time_range()
-        end = day_of(last_ms) + 1
-        start = day_of(first_ms)
-        if config.window_days:
-            start = max(start, end - config.window_days)
-        test, rank = spans(end - start, config)
+        lake.time_range()  # says what to do where the lake is empty
+        days = lake.active_days
+        days = [day for day in days if not config.window_days or day > days[-1] - config.window_days]
+        test, rank = spans(len(days), config)
         return cls(
-            start_ms=start * DAY_MS,
-            item_cut_ms=(end - test - rank) * DAY_MS,
-            rank_cut_ms=(end - test) * DAY_MS,
-            end_ms=end * DAY_MS,
+            start_ms=days[0] * DAY_MS,
+            item_cut_ms=days[-test - rank] * DAY_MS,
+            rank_cut_ms=days[-test] * DAY_MS,
+            end_ms=(days[-1] + 1) * DAY_MS,
             validation_days=config.validation_days,
             held_out_share=config.held_out_share,
         )

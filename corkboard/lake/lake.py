@@ -14,7 +14,7 @@ from corkboard.errors import LakeError, LeakError
 from corkboard.lake import purge
 from corkboard.lake.log import DataFile, Log
 from corkboard.lake.tables import DEFAULT_TENANT, TABLES, empty, user_key_expr
-from corkboard.lake.write import in_time_order
+from corkboard.lake.write import DAY_MS, in_time_order
 
 HAPPENED = ("actions", "impressions")
 
@@ -52,7 +52,11 @@ class Lake:
     @cached_property
     def snapshot(self) -> str:
         """The name of this content: the same ingestions give the same name, wherever the lake lies; a view has a name of its own."""
-        return self._log.snapshot if self._cut_ms is None else content_hash(self._log.snapshot, self._cut_ms)
+        if self._cut_ms is None:
+            return self._log.snapshot
+        inside = [file.path for file in self._log.files if file.last_ms < self._cut_ms]
+        across = [file.path for file in self._log.files if file.first_ms < self._cut_ms <= file.last_ms]
+        return content_hash("view", inside, across, self._cut_ms if across else None)
 
     @property
     def watermarks(self) -> dict[str, int]:
@@ -87,6 +91,24 @@ class Lake:
         return first, last
 
     # ------------------------------------------------------------------------------------- what is, by its newest row
+
+    @cached_property
+    def active_days(self) -> list[int]:
+        """Days (as :func:`corkboard.lake.calendar.day_of` counts them) with an action or an impression, in order."""
+        days: set[int] = set()
+        for file in self._files(None, self._cut_ms):
+            if file.table in HAPPENED:
+                first, last = file.first_ms // DAY_MS, file.last_ms // DAY_MS
+                if first == last and (self._cut_ms is None or file.last_ms < self._cut_ms):
+                    days.add(first)
+                else:
+                    days.update((self._read([file], file.table, None, self._cut_ms, ["time_ms"])["time_ms"] // DAY_MS).unique().to_list())
+        return sorted(days)
+
+    @property
+    def purged(self) -> frozenset[str]:
+        """Marks of the users that were purged so far; they tell no id."""
+        return frozenset(self._log.purged)
 
     def items(self, before_ms: int | None = None) -> pl.DataFrame:
         """The items as they were just before ``before_ms``, sorted by item_id, without deleted ones; ``created_ms``: first seen then.
@@ -169,6 +191,16 @@ class Lake:
     def served(self, start_ms: int | None = None, end_ms: int | None = None) -> pl.DataFrame:
         """Served pages of ``[start_ms, end_ms)``, sorted by (time_ms, event_id)."""
         return self._by_time("served", start_ms, end_ms)
+
+    def shown(self, start_ms: int | None = None, end_ms: int | None = None) -> pl.DataFrame:
+        """What was on screens in ``[start_ms, end_ms)``: time_ms and item_id, one row a slot, in no particular order.
+
+        A client's impression tells what was seen of a page that was served; a served page without one counts as it is.
+        """
+        impressions, served = self.impressions(start_ms, end_ms), self.served(start_ms, end_ms)
+        unreported = served.join(impressions.select("request_id").unique(), on="request_id", how="anti")
+        item_ids = pl.col("slots").list.eval(pl.element().struct.field("item_id")).alias("item_id")
+        return pl.concat([pages.select("time_ms", item_ids).explode("item_id") for pages in (impressions, unreported)])
 
     def _by_time(self, table: str, start_ms: int | None, end_ms: int | None) -> pl.DataFrame:
         return in_time_order(self._rows(table, start_ms, end_ms), by_id=True)

@@ -12,6 +12,9 @@ class TextConfig(Section):
 
     max_words: int = Field(default=64, ge=1)
     """Words of one field that are read; the rest is ignored."""
+    left_out_attributes: tuple[str, ...] = ("complement", "substitute")
+    """Names of attributes that are not read. Relations between items come without a time in imported data, and may have been drawn
+    from the very purchases that a test asks for."""
     min_count: int = Field(default=2, ge=1)
     """A token enters the vocabulary when it occurs in at least this many items."""
     max_words_known: int = Field(default=200_000, ge=1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corkboard.artifacts import Artifact, Release, Releases, sweep_staging
-from corkboard.errors import LakeError
+from corkboard.errors import InputError, LakeError
 from corkboard.lake.calendar import Calendar
 from corkboard.lake.lake import Lake
 from corkboard.pipeline.ledger import Ledger, Progress
@@ -58,6 +58,8 @@ class BuildReport:
     kept: list[str] = field(default_factory=list)
     promoted: list[str] = field(default_factory=list)
     refused: list[dict] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
+    """Releases that passed but were taken out of service by hand before; `corkboard release promote` brings one back."""
     live: str | None = None
 
     def to_dict(self) -> dict:
@@ -134,11 +136,21 @@ def build_stages(builder: Builder, passes_gates: Callable[[Release], list[dict]]
     """
     releases = Releases(builder.folder)
     for stage in builder.plan.stages_from(releases.current()):
-        release = builder.release(stage)
+        try:
+            release = builder.release(stage)
+        except InputError as error:  # there is too little data for this stage: what is live goes on
+            builder.report.refused.append({"release": None, "label": stage.label, "gates": [{"gate": "enough data", "found": str(error)}]})
+            continue
         with builder.ledger.time(f"gates of {stage.label!r}"):
             failed = passes_gates(release)
         if failed:
             builder.report.refused.append({"release": release.id, "label": release.label, "gates": failed})
+            continue
+        if release.id in releases.withdrawn():
+            builder.report.withdrawn.append(release.id)
+            continue
+        if release.id in releases.withdrawn():
+            builder.report.withdrawn.append(release.id)
             continue
         if releases.current_id() != release.id:
             releases.promote(release.id)

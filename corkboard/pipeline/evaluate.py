@@ -7,13 +7,13 @@ the item-kNN that the ranker reads were cut at A; the ranker saw [A, B). The cou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
 import polars as pl
 
-from corkboard.artifacts import EmbeddingTable
+from corkboard.artifacts import EmbeddingTable, Releases
 from corkboard.embeddings.content import ContentTower
 from corkboard.errors import InputError
 from corkboard.experiments.baselines import VectorScorer, baseline_scorers
@@ -58,7 +58,17 @@ def evaluate(builder: Builder, settings: Settings, world: World | None) -> Evalu
     """Both tables, for the artefacts of ``builder`` (made now where they are stale). A world adds the oracle."""
     parts = _Trained(builder, settings)
     tables = [_retrieval(parts, world), _ranking(parts, world)]
-    return Evaluation.of(builder.lake, builder.calendar, [table for table in tables if table is not None], settings.evaluation)
+    found = Evaluation.of(builder.lake, builder.calendar, [table for table in tables if table is not None], settings.evaluation)
+    return replace(found, warnings=[*found.warnings, *parts.warnings, *_other_than_live(parts)])
+
+
+def _other_than_live(parts: _Trained) -> list[str]:
+    """A warning where these are not the models of the live release: other settings or newer data made others."""
+    live = Releases(parts.builder.folder).current()
+    serving = {} if live is None else {role: artifact.key for role, artifact in live.artifacts.items()}
+    other = [role for role in ("content", "ranker") if role in parts.artifacts and serving.get(role) != parts.artifacts[role].key]
+    what = " and the ".join(other)
+    return [f"The {what} measured here is not what the live release serves: build with these settings."] if other else []
 
 
 @dataclass
@@ -67,17 +77,23 @@ class _Trained:
 
     builder: Builder
     settings: Settings
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         calendar = self.builder.calendar
-        artifacts = {title: self.builder.artifact(title) for title in ("content", "item_knn/before_ranking", "ranker")}
-        allowed = {"content": calendar.item_cut_ms, "item_knn/before_ranking": calendar.item_cut_ms, "ranker": calendar.rank_cut_ms}
-        require_cuts(artifacts, allowed)
-        self.artifacts = artifacts
+        allowed = {"content": calendar.item_cut_ms, "item_knn/before_ranking": calendar.item_cut_ms}
+        self.artifacts = {title: self.builder.artifact(title) for title in allowed}
+        try:
+            self.artifacts["ranker"] = self.builder.artifact("ranker")
+            allowed["ranker"] = calendar.rank_cut_ms
+        except InputError as error:
+            self.warnings = [f"There is no ranker: {error}"]
+        require_cuts(self.artifacts, allowed)
 
     @cached_property
-    def ranker(self) -> PointwiseRanker:
-        return PointwiseRanker.from_artifact(self.artifacts["ranker"])
+    def ranker(self) -> PointwiseRanker | None:
+        """None where there was too little to train one from."""
+        return PointwiseRanker.from_artifact(self.artifacts["ranker"]) if "ranker" in self.artifacts else None
 
     @cached_property
     def stats(self) -> ItemStats:
@@ -107,7 +123,8 @@ def _retrieval(parts: _Trained, world: World | None) -> Table:
     scorers["content"] = VectorScorer(vectors)
     stage = _CandidateStage(parts, task)
     scorers["blend of sources"] = ListScorer(stage.blended, len(task.item_ids))
-    scorers["blend, ranked"] = ListScorer(stage.ranked, len(task.item_ids))
+    if parts.ranker is not None:
+        scorers["blend, ranked"] = ListScorer(stage.ranked, len(task.item_ids))
     if world is not None:
         scorers["oracle"] = WorldRetrieval(world, task.item_ids, calendar.end_ms)
     return evaluate_retrieval(task, scorers, settings.evaluation)
@@ -142,12 +159,13 @@ class _CandidateStage:
 
     def ranked(self, user_ids: Sequence[str], known_ms: int) -> Iterator[np.ndarray]:
         """The same candidates in the order of the ranker's utility."""
-        parts, weights = self._parts, self._parts.settings.ranking.utility
+        ranker, weights = self._parts.ranker, self._parts.settings.ranking.utility
+        assert ranker is not None
         for state, found in self._retrieve(user_ids, known_ms):
             user = user_side(state, known_ms, self._items)
             features = request_features(state, known_ms, found.rows, self._items, user=user)
             given = RankerInput(state, known_ms, "home", found.rows, self._items, user, features)
-            order = np.argsort(-utility(parts.ranker.heads, parts.ranker.score(given), weights), kind="stable")
+            order = np.argsort(-utility(ranker.heads, ranker.score(given), weights), kind="stable")
             yield self._task_rows[found.rows[order]]
 
     def _retrieve(self, user_ids: Sequence[str], known_ms: int) -> Iterator[tuple[UserState, Retrieved]]:
@@ -173,7 +191,7 @@ class _CandidateStage:
         actions = lake.actions()
         knn = ItemKNN.fit(actions, catalogue.ids, known_ms, settings.item_knn).table
         boards = board_neighbours(actions, lake.boards(), catalogue.ids, known_ms, settings.boards)
-        stats = ItemStats.build(actions, lake.impressions(), catalogue.ids, known_ms)
+        stats = ItemStats.build(actions, lake.shown(), catalogue.ids, known_ms)
         self._retrieval = Retrieval.of(RetrievalParts(index, knn, boards, stats), settings.sources)
         features = aligned_stats(stats, known_ms // DAY_MS, catalogue)
         self._items = ItemSide(catalogue, index, features, aligned_neighbours(parts.neighbours, catalogue))
@@ -209,8 +227,9 @@ def _ranking(parts: _Trained, world: World | None) -> Table | None:
         "logged order": LoggedOrder(),
         POPULARITY: PopularityOfDays(actions),
         "content": ContentSimilarity(parts.vectors, actions),
-        "ranker": ReplayedRanker(parts),
     }
+    if parts.ranker is not None:
+        scorers["ranker"] = ReplayedRanker(parts, parts.ranker)
     if world is not None:
         scorers["oracle"] = WorldPages(world, settings)
     return evaluate_ranking(pages, scorers, settings.evaluation, weights=settings.ranking.utility)
@@ -221,9 +240,10 @@ class ReplayedRanker:
     """The trained ranker, with features replayed to the moment of each page."""
 
     parts: _Trained
+    ranker: PointwiseRanker
 
     def score_pages(self, pages: Pages) -> PageScores:
-        builder, ranker = self.parts.builder, self.parts.ranker
+        builder, ranker = self.parts.builder, self.ranker
         calendar = builder.calendar
         days = ItemDays(builder.lake, calendar.rank_cut_ms, calendar.end_ms, self.parts.vectors, self.parts.stats, self.parts.neighbours)
         slots = pages.slots

@@ -1,7 +1,8 @@
 """What a release must pass before it goes live, on the last day of the data.
 
-Nothing that serves has learned from that day: the item-kNN ends the midnight before, everything else earlier. Users who did
-something on it get the page they would have been served as it began, and the page is held against what they then did.
+Nothing that serves has learned from that day: the item-kNN ends the midnight before, everything else earlier, and the counters
+are taken as they were when it began. Users who did something on it get the page they would have been served then, and the page
+is held against what they did.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from corkboard.state.replay import base_states
 USERS = 150
 """Users that are looked at, drawn by seed among those of the last day."""
 PAGE = 25
+ENOUGH_USERS = 20
+"""With fewer users on the last day, it says nothing of the quality of a release."""
 MAY_LOSE = 0.2
 """Share of the live release's recall that a new one may lose: one that is better in other ways may be a little worse in this."""
 
@@ -74,7 +77,7 @@ class Gates:
     def _no_worse(self, release: Release) -> Iterator[dict]:
         """Recall of the last day has not fallen by more than ``MAY_LOSE``, as far as the day can tell: fallen beyond doubt, that is."""
         live = self._releases.current()
-        if live is None or live.id == release.id or not self._day.taken:
+        if live is None or live.id == release.id or len(self._day.taken) < ENOUGH_USERS:
             return
         taken = np.array([len(items) for items in self._day.taken.values()])
         found, before = self._hits_of(release), self._hits_of(live)
@@ -82,7 +85,8 @@ class Gates:
         fallen = before - found
         beyond_doubt = fallen.mean() > 1.96 * fallen.std() / np.sqrt(len(fallen))
         if found.sum() / taken.sum() < least and beyond_doubt:
-            yield {"gate": "recall of the last day", "found": round(found.sum() / taken.sum(), 4), "expected": f"at least {least:.4f}"}
+            recall = float(found.sum() / taken.sum())
+            yield {"gate": "recall of the last day", "found": round(recall, 4), "expected": f"at least {least:.4f}"}
 
     def _hits_of(self, release: Release) -> np.ndarray:
         """int64 ``(users,)``: how much of what each user took on the last day stood on the page of 25 as it began."""
@@ -94,7 +98,8 @@ class Gates:
 
     def _feed(self, release: Release) -> Feed:
         settings = self._settings
-        return Feed.load(release, self._day.store, settings.feed, settings.ranking.utility, settings.retrieval.sources)
+        day = self._day.starts_ms // DAY_MS
+        return Feed.load(release, self._day.store, settings.feed, settings.ranking.utility, settings.retrieval.sources, stats_day=day)
 
     def _request(self, user_key: str) -> RecommendRequest:
         return RecommendRequest(user_id=user_key, tenant=self._settings.tenant, k=PAGE, now_ms=self._day.starts_ms, log=False)

@@ -31,8 +31,20 @@ if TYPE_CHECKING:
     from corkboard.state.user_state import UserState
 
 
+UNCUT_MS = 2**62
+"""A cut that leaves everything in."""
+
+
+def uncut(calendar: Calendar) -> int:
+    """Everything there is: what serving knows of items and users. Nothing is learned from it.
+
+    It may be younger than the end of the calendar, which is the end of the last day on which something happened.
+    """
+    return UNCUT_MS
+
+
 def end(calendar: Calendar) -> int:
-    """Everything there is: what serving knows of items and users, and nothing is learned from."""
+    """The counters of whole days, of which every reader takes only those before its own moment."""
     return calendar.end_ms
 
 
@@ -71,7 +83,7 @@ def make_stats(given: StepInput) -> Made:
     from corkboard.retrieval.item_stats import ItemStats
 
     ids = given.lake.items()["item_id"].to_list()
-    stats = ItemStats.build(given.lake.actions(), given.lake.impressions(), ids, given.calendar.end_ms)
+    stats = ItemStats.build(given.lake.actions(), given.lake.shown(), ids, given.calendar.end_ms)
     return Made(stats.tensors(), stats.tables(), stats.config)
 
 
@@ -216,10 +228,10 @@ def plan(settings: Settings) -> Plan:
 
 def _first(settings: Settings, content: ContentConfig, index: IndexConfig) -> list[Step]:
     return [
-        Step("catalogue", make_catalogue, end, CatalogueConfig(tenant=settings.tenant), code=("corkboard.retrieval.catalogue",)),
+        Step("catalogue", make_catalogue, uncut, CatalogueConfig(tenant=settings.tenant), code=("corkboard.retrieval.catalogue",)),
         Step("stats", make_stats, end, code=("corkboard.retrieval.item_stats",)),
-        Step("states", make_states, end, settings.state.limits, code=("corkboard.state.user_state", "corkboard.state.replay")),
-        Step("content", hash_content, end, content, variant="hashed", code=("corkboard.embeddings",)),
+        Step("states", make_states, uncut, settings.state.limits, code=("corkboard.state.user_state", "corkboard.state.replay")),
+        Step("content", hash_content, uncut, content, variant="hashed", code=("corkboard.embeddings",)),
         Step(
             "index",
             make_index,
@@ -244,14 +256,16 @@ def _co_engagement(knn: ItemKNNConfig, boards: BoardConfig) -> list[Step]:
 def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
     return [
         Step("content", train_content, before_items_cut, content, code=("corkboard.embeddings", "corkboard.learning")),
-        Step("index", make_index, end, settings.retrieval.index, ("content",), code=("corkboard.retrieval.index", "corkboard.embeddings")),
+        Step(
+            "index", make_index, uncut, settings.retrieval.index, ("content",), code=("corkboard.retrieval.index", "corkboard.embeddings")
+        ),
         Step(
             "ranker",
             train_ranker,
             before_test,
             RankerStepConfig(rows=settings.ranking.rows, pointwise=settings.ranking.pointwise, sources=settings.retrieval.sources),
             ("content", "stats", "item_knn/before_ranking"),
-            code=("corkboard.ranking", "corkboard.state.replay"),
+            code=("corkboard.ranking", "corkboard.state", "corkboard.retrieval"),
         ),
     ]
 
@@ -264,5 +278,5 @@ def _stages() -> list[Stage]:
         Stage("popularity and content", first),
         Stage("+ item-kNN", second),
         Stage("+ trained content", third),
-        Stage("+ ranker", {**third, "ranker": "ranker"}),
+        Stage("+ ranker", {**third, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}),
     ]

@@ -1,7 +1,7 @@
 """A step: what it reads, what it makes, and the key that says whether what it made is still good.
 
-The key of a step hashes the source files it runs, its settings, the ids of the artefacts it reads, the seed and, where it
-reads the lake, the lake's snapshot and the cut. `corkboard build` runs the steps whose key has no artefact and no others.
+The key of a step hashes the source files it runs, its settings, the ids of the artefacts it reads, the seed, the cut and what
+the lake holds before the cut. `corkboard build` runs the steps whose key has no artefact and no others.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Step:
         code = [source_hash(module) for module in (self.run.__module__, *self.code)]
         config = self.config.model_dump(mode="json") if self.config else {}
         read = {name: artifact.id for name, artifact in sorted(inputs.items())}
-        return content_hash(self.name, self.variant, self.run.__qualname__, code, config, read, seed, lake.snapshot, self.cut(calendar))
+        cut_ms = self.cut(calendar)
+        return content_hash(self.name, self.variant, self.run.__qualname__, code, config, read, seed, lake.until(cut_ms).snapshot, cut_ms)
 
     def find(self, root: Path, key: str) -> Artifact | None:
         """The artefact of this key, where it is whole."""

@@ -2,7 +2,8 @@
 
 Every index answers ``search(queries (q, dim), k, allowed, space) -> (rows int64 (q, k), scores float32 (q, k))``, best
 first, padded with -1 and -inf. ``allowed`` is bool over rows; rows beyond its end are not allowed. Filters act inside the
-search: k allowed items come back where there are k. Vectors are expected to have unit length, so scores are cosines.
+search: k allowed items come back where there are k. Vectors are expected to have unit length, so scores are cosines; a
+row of zeros is an item that nothing is known of, which is near to nothing, and no search finds it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class ExactIndex:
     def __init__(self, vectors: np.ndarray, space: Space):
         self.vectors = np.ascontiguousarray(vectors, np.float32)
         self.space = space
+        filled = self.vectors.any(axis=1)
+        self._filled = None if filled.all() else filled
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -60,7 +63,7 @@ class ExactIndex:
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None, space: Space | None = None) -> Found:
         """See :class:`Index`."""
         queries = checked_queries(self, queries, space)
-        allowed = _fitted(allowed, len(self))
+        allowed = self.findable(allowed)
         if allowed is None:
             return top_rows(queries @ self.vectors.T, k)
         rows = np.flatnonzero(allowed)
@@ -71,6 +74,13 @@ class ExactIndex:
         scores[:, ~allowed] = -np.inf
         return top_rows(scores, k)
 
+    def findable(self, allowed: np.ndarray | None) -> np.ndarray | None:
+        """bool ``(len(self),)``: the allowed rows that have a vector; None for all."""
+        allowed = _fitted(allowed, len(self))
+        if self._filled is None:
+            return allowed
+        return self._filled if allowed is None else allowed & self._filled
+
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """See :class:`Index`."""
         return _gathered(self.vectors, rows)
@@ -80,7 +90,8 @@ class FaissIndex:
     """A FAISS index over the same vectors: flat for small catalogues, an HNSW graph above.
 
     Under a filter the search widens as items get scarce, and becomes exact when few are left: a graph whose nodes are
-    mostly not allowed is walked in vain (recall fell from .97 to .89 at 10 % without this).
+    mostly not allowed is walked in vain (recall fell from .97 to .89 at 10 % without this). Rows of zeros stay outside of
+    it: to a graph they are all equally near to everything, and a walk that gets among them does not find its way out.
     """
 
     def __init__(self, index: Any, ids: Sequence[str], vectors: np.ndarray, space: Space, config: IndexConfig | None = None):
@@ -90,10 +101,11 @@ class FaissIndex:
         self.space = space
         self.settings = config or IndexConfig()
         self._graph = hasattr(index, "hnsw")
+        self._indexed = None if index.ntotal == len(vectors) else np.flatnonzero(self._exact.vectors.any(axis=1))
 
     @classmethod
     def build(cls, table: EmbeddingTable, config: IndexConfig | None = None) -> FaissIndex:
-        """Index every vector of ``table``; row i is ``table.ids[i]``."""
+        """Index every vector of ``table`` but zeros; row i is ``table.ids[i]``."""
         import faiss
 
         config = config or IndexConfig()
@@ -102,7 +114,7 @@ class FaissIndex:
         else:
             index = faiss.IndexHNSWFlat(table.dim, config.links, faiss.METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = config.build_width
-        index.add(table.vectors)
+        index.add(table.vectors[table.vectors.any(axis=1)])
         return cls(index, table.ids, table.vectors, table.space, config)
 
     def __len__(self) -> int:
@@ -117,18 +129,20 @@ class FaissIndex:
         """See :class:`Index`."""
         faiss: Any = import_module("faiss")  # loaded where it is needed, and without type stubs
         queries = checked_queries(self, queries, space)
-        allowed = _fitted(allowed, len(self))
-        count = len(self) if allowed is None else int(np.count_nonzero(allowed))
-        share = count / max(len(self), 1)
+        allowed = self._exact.findable(allowed)
+        total = self._index.ntotal
+        count = total if allowed is None else int(np.count_nonzero(allowed))
+        share = count / max(total, 1)
         width = self._width(k, share)
         if k < 1 or not count or (self._graph and (self._scarce(count, share) or width >= len(self))):
             return self._exact.search(queries, k, allowed)
-        selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        inside = allowed if allowed is None or self._indexed is None else allowed[self._indexed]
+        selector = None if inside is None or count == total else faiss.IDSelectorBitmap(np.packbits(inside, bitorder="little"))
         chosen = {} if selector is None else {"sel": selector}
         parameters = faiss.SearchParametersHNSW(efSearch=width, **chosen) if self._graph else faiss.SearchParameters(**chosen)
         scores, rows = self._index.search(queries, k, params=parameters)
         scores[rows < 0] = -np.inf
-        return rows, scores
+        return rows if self._indexed is None else _looked_up(self._indexed, rows), scores
 
     def _scarce(self, count: int, share: float) -> bool:
         """Whether what a filter left is quicker to search exactly than by a graph that is mostly not allowed."""
@@ -202,11 +216,17 @@ class OverlayIndex:
         return self.base.dim
 
     def add(self, row: int, vector: np.ndarray, space: Space) -> None:
-        """Make the item in catalogue row ``row`` findable, or replace its vector. Raises :class:`SpaceMismatch` for another space."""
+        """Make the item in catalogue row ``row`` findable, or replace its vector; with zeros it is not found any more.
+
+        Raises :class:`SpaceMismatch` for a vector of another space.
+        """
         self.space.require(space)
         vector = checked_queries(self, vector, space)[0]
         if row < 0:
             raise InputError("An item needs a row before it can be indexed", found=row, expected="the row that Catalogue.add returned")
+        if not vector.any():
+            self.remove(row)
+            return
         with self._lock:
             live = self._without(row)
             count = len(live.rows)

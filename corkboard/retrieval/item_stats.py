@@ -56,15 +56,10 @@ class ItemStats:
 
     @classmethod
     def build(
-        cls, actions: pl.DataFrame, impressions: pl.DataFrame, catalogue_ids: Sequence[str], upto_ms: int, half_life_days: float = 14.0
+        cls, actions: pl.DataFrame, shown: pl.DataFrame, catalogue_ids: Sequence[str], upto_ms: int, half_life_days: float = 14.0
     ) -> ItemStats:
-        """Count the lake's ``actions`` and ``impressions`` frames, of events strictly before ``upto_ms``. Unknown items are left out."""
-        shown = (
-            impressions.lazy()
-            .filter(pl.col("time_ms") < upto_ms)
-            .select("time_ms", pl.col("slots").list.eval(pl.element().struct.field("item_id")).alias("item_id"))
-        )
-        shown = shown.explode("item_id").with_columns(counter=pl.lit(COUNTERS[0]))
+        """Count ``lake.actions()`` and ``lake.shown()``, of events strictly before ``upto_ms``. Unknown items are left out."""
+        seen = shown.lazy().filter(pl.col("time_ms") < upto_ms).select("time_ms", "item_id").with_columns(counter=pl.lit(COUNTERS[0]))
         done = (
             actions.lazy()
             .filter((pl.col("time_ms") < upto_ms) & pl.col("action").is_in(COUNTERS[1:]))
@@ -75,7 +70,7 @@ class ItemStats:
             schema={"item_id": pl.String, "row": pl.Int32},
         )
         counted = (
-            pl.concat([shown, done])
+            pl.concat([seen, done])
             .join(index, on="item_id", how="inner")
             .group_by((pl.col("time_ms") // DAY_MS).cast(pl.Int32).alias("day"), "row", "counter")
             .len()
@@ -85,6 +80,12 @@ class ItemStats:
         )
         columns = (counted[name].to_numpy() for name in ("day", "row", "counter", "len"))
         return cls(catalogue_ids, *columns, upto_ms=upto_ms, half_life_days=half_life_days)
+
+    def before(self, day: int) -> ItemStats:
+        """The same counters as they were when ``day`` began."""
+        known = self.days < day
+        parts = (self.days[known], self.rows[known], self.counters[known], self.counts[known])
+        return ItemStats(self.ids, *parts, upto_ms=min(self.upto_ms, day * DAY_MS), half_life_days=self.half_life_days)
 
     @property
     def last_day(self) -> int:

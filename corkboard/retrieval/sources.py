@@ -41,7 +41,10 @@ class NearestSource:
         self._index, self._config = index, config
 
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
-        """One search for all actions; each gets places by its weight, and all together fewer when they are old."""
+        """One search for all actions; each gets places by its weight, and all together fewer when they are old.
+
+        An item that nothing is known of has no vector: actions on it ask for nothing, and it is near to nothing.
+        """
         config = self._config
         rows, weights, ages_ms = recent_items(request, config.nearest_actions, config.weights)
         vectors = self._index.vectors_of(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,6 +31,11 @@ NOTES = {
     "no_states": "The release has no user states; only what was done since the store was made is known.",
 }
 """What the server adds to the notes of the feed."""
+
+
+AHEAD_MS = 86_400_000
+"""How far ahead of our clock a live event may be dated. A day covers time zones taken for UTC; beyond it lies a broken clock, and the
+calendar of the lake ends with its last event."""
 
 
 class Answers:
@@ -98,6 +104,8 @@ class Answers:
         indices, rows = [], []
         for index, event in events:
             verdict = validate_event(event)
+            if not isinstance(verdict, Refusal) and verdict["time_ms"] > time.time() * 1000 + AHEAD_MS:
+                verdict = Refusal("time_ms", str(verdict["time_ms"]), "a time that is not in the future by more than a day")
             if isinstance(verdict, Refusal):
                 rejected.append(Refused(index, verdict.field, verdict.found, verdict.expected))
             else:
@@ -159,7 +167,7 @@ class Answers:
         if not release_id.isalnum():
             raise NotFound("There is no such release", found=release_id, expected=[release.id for release in self.engine.releases.list()])
         before = self.engine.live
-        release = self.engine.releases.promote(release_id)
+        release = self.engine.releases.choose(release_id)
         self.engine.poll()
         failure = self.engine.failure
         if failure is not None and failure.release_id == release_id:

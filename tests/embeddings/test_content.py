@@ -13,7 +13,7 @@ import torch
 from corkboard.artifacts import write_artifact
 from corkboard.embeddings.config import ContentConfig
 from corkboard.embeddings.content import ContentTower, train_content, untrained_content
-from corkboard.embeddings.content_fields import FIELDS, YOUNG_DAYS, age_features, read_items
+from corkboard.embeddings.content_fields import FIELDS, YOUNG_DAYS, age_features, read_item, read_items
 from corkboard.embeddings.content_training import ContentTraining, pair_recall
 from corkboard.errors import ArtifactError
 from corkboard.learning.config import TextConfig
@@ -157,6 +157,58 @@ def test_poor_items_do_not_break_anything(tower: ContentTower, item: dict[str, o
     vector = tower.encode_item(item, NOW)
     assert np.isfinite(vector).all()
     assert np.linalg.norm(vector) < 1 + 1e-5
+
+
+NOTHING_KNOWN: list[dict[str, object]] = [
+    {"item_id": "x"},
+    {"item_id": "x", "kind": "product", "price_minor": 110, "currency": "EUR", "created_ms": NOW - 90 * DAY_MS},
+    {"item_id": "x", "title": "", "description": " ", "attributes": [], "created_ms": NOW},
+    {"item_id": "x", "brand_id": "of nobody else"},  # not in the vocabulary, so that it says as little
+    {"item_id": "x", "attributes": [{"name": "complement", "value": "i0001"}]},
+]
+
+
+@pytest.mark.parametrize("item", NOTHING_KNOWN)
+def test_an_item_known_by_its_id_alone_is_like_nothing(tower: ContentTower, item: dict[str, object]) -> None:
+    assert not tower.encode_item(item, NOW).any()
+    assert not tower.encode(pl.DataFrame([item], infer_schema_length=None), NOW).any()
+
+
+@pytest.mark.parametrize(
+    "known", [{"title": "lamp"}, {"description": "lamp"}, {"attributes": {"colour": "navy"}}, {"category": "goods"}, {"brand_id": "b1"}]
+)
+def test_any_one_field_is_enough_for_a_vector(tower: ContentTower, known: dict[str, object]) -> None:
+    assert np.linalg.norm(tower.encode_item({"item_id": "x", **known}, NOW)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_items_without_anything_leave_training_as_it_is(items: pl.DataFrame) -> None:
+    blank = pl.DataFrame({"item_id": ["x", "y"], "created_ms": [0, 0]})
+    catalogue_with_blanks = pl.concat([items, blank], how="diagonal")
+    pairs = colour_pairs(items, 300)
+    blank_pair = pairs.head(1).with_columns(left_id=pl.lit("x"), right_id=pl.lit("y"))
+    run = ContentTraining(catalogue_with_blanks, pl.concat([pairs, blank_pair]), CONFIG, 5, NOW)
+    assert len(run.ends) == len(pairs)
+    tower = run.run()
+    with torch.no_grad():
+        torch_vectors = run.model(run.bags, torch.from_numpy(age_features(run.read.created_ms, NOW))).numpy()
+    assert not torch_vectors[-2:].any()
+    np.testing.assert_allclose(tower.encode(catalogue_with_blanks, NOW), torch_vectors, atol=1e-5)
+
+
+def test_relations_between_items_are_not_read() -> None:
+    related = {"attributes": [{"name": "complement", "value": "i1"}, {"name": "substitute", "value": "i2"}, {"name": "size", "value": "M"}]}
+    live = {"attributes": {"complement": ["i1"], "substitute": ["i2"], "size": "M"}}
+    frame = pl.DataFrame([{"item_id": "a", **related}])
+
+    def attributes(config: TextConfig) -> list[int]:
+        return [
+            int(np.diff(read.tokens.offsets)[2])
+            for read in (read_items(frame, config), read_item(related, config), read_item(live, config))
+        ]
+
+    assert attributes(TextConfig()) == [1, 1, 1]  # the size
+    assert attributes(TextConfig(left_out_attributes=("size",))) == [2, 2, 2]
+    assert attributes(TextConfig(left_out_attributes=())) == [3, 3, 3]
 
 
 def test_empty_catalogue() -> None:

@@ -129,7 +129,7 @@ def small(workspace: Path) -> Small:
     ids = items["item_id"].to_list()
     tower = untrained_content(items)
     vectors = EmbeddingTable(ids, tower.encode(items, MIDNIGHT_MS), tower.space)
-    stats = ItemStats.build(lake.actions(), lake.impressions(), ids, MIDNIGHT_MS)
+    stats = ItemStats.build(lake.actions(), lake.shown(), ids, MIDNIGHT_MS)
     item_knn = ItemKNN.fit(lake.actions(), ids, MIDNIGHT_MS)
     index, ranker = FaissIndex.build(vectors), set_ranker()
     root = workspace / "artifacts"
@@ -144,6 +144,7 @@ def small(workspace: Path) -> Small:
         "boards": write_artifact(root, "boards", "a", tensors=item_knn.tensors(), tables=item_knn.tables()),
         "ranker": write_artifact(root, "ranker", "a", tensors=ranker.tensors(), config=ranker.config()),
     }
+    artifacts["ranker_item_knn"] = artifacts["item_knn"]
     assert set(artifacts) == set(ROLES)
     return Small(workspace, lake, tower, vectors, stats, item_knn, artifacts)
 

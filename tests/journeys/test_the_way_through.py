@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import polars as pl
 import pytest
 
+from corkboard.lake.validate import validate_event
 from corkboard.workspace import Workspace
 
 TINY = ["--set", "scale=tiny"]
@@ -73,10 +74,11 @@ def copied(built, tmp_path) -> Workspace:
 
 
 def test_files_become_a_page(built, tmp_path):
-    """A stranger's CSVs: checked, mapped, ingested, built, asked."""
+    """A stranger's CSV of three years ago: checked, mapped, ingested, built, asked, and built again after a click of today."""
     lake = built.lake()
     names = {"user_id": "visitor", "item_id": "sku", "time_ms": "ts", "action": "event"}
     actions = lake.actions().filter(pl.col("item_id").is_not_null()).select(list(names)).rename(names)
+    actions = actions.with_columns(pl.col("ts") - 3 * 365 * 86_400_000)
     actions.write_csv(tmp_path / "clicks.csv")
     checked = json.loads(corkboard("check", str(tmp_path / "clicks.csv"), "--json"))
     assert checked["mapping"]["user_id"]["column"] == "visitor" if isinstance(checked["mapping"], dict) else checked["mapping"]
@@ -91,6 +93,11 @@ def test_files_become_a_page(built, tmp_path):
     evaluation = json.loads(corkboard("evaluate", "-w", shop, "--json", *TINY))
     titles = " ".join(table["title"] for table in evaluation["tables"])
     assert "SAMPLED NEGATIVES" in titles, "a lake without impressions must say that its negatives are sampled"
+    with closing(Workspace(Path(shop), built.settings).store()) as store:
+        assert store.append([validate_event(tap("ann", actions["sku"][0], "click", 1))]) == [True]
+    again = json.loads(corkboard("build", "-w", shop, "--json", *TINY))
+    assert again["live"] is not None
+    assert again["refused"] == []
 
 
 def test_an_acknowledged_tap_survives_a_kill_and_moves_into_the_lake_once(copied):

@@ -15,8 +15,8 @@ from .rows import DAY, T0, action, frame, lake_of
 
 
 def lake_of_days(folder: Path, days: int) -> Lake:
-    """One action in the first hour of the first day, and one in the last millisecond of the last."""
-    return lake_of(folder, actions=[action("first", T0 + 1), action("last", T0 + days * DAY - 1)])
+    """An action at the beginning of each day, and one in the last millisecond of the last."""
+    return lake_of(folder, actions=[*(action(f"e{day}", T0 + day * DAY + 1) for day in range(days)), action("last", T0 + days * DAY - 1)])
 
 
 def test_cuts_are_midnights_counted_back_from_the_end(tmp_path: Path) -> None:
@@ -28,6 +28,15 @@ def test_cuts_are_midnights_counted_back_from_the_end(tmp_path: Path) -> None:
     assert calendar.item_validation_ms == T0 + 60 * DAY
     assert len(calendar.days()) == 84
     assert day_name(calendar.days()[0]) == "2024-03-01"
+
+
+def test_a_click_years_later_is_one_more_day_and_moves_nothing_else(tmp_path: Path) -> None:
+    """Somebody serves an old data set and clicks: the ranking span and the test must keep days on which something happened."""
+    late = T0 + 900 * DAY
+    calendar = Calendar.of(lake_of(tmp_path, actions=[*(action(f"e{day}", T0 + day * DAY) for day in range(84)), action("late", late)]))
+    assert calendar.end_ms == late + DAY
+    assert calendar.rank_cut_ms == T0 + 71 * DAY  # the test has 13 of the old days and the new one
+    assert calendar.item_cut_ms == T0 + 64 * DAY
 
 
 def test_a_window_leaves_out_what_is_older(tmp_path: Path) -> None:

@@ -267,7 +267,28 @@ def test_returning_users_are_those_who_act_on_both_sides_of_the_last_two_weeks()
     activity = measure(log({"a": [0, 20, 40], "b": [1, 2], "c": [30, 31]}))
     assert (activity.users, activity.recent_users, activity.returning_users) == (3, 2, 1)
     said = advise(activity, Around(impressions=True, text=True))
-    assert said[0].startswith("Hardly any user returns after a split by time: 1 of 3 users")
+    assert said[0].startswith("Only 1 user returns after a split by time: under 200 is too few to tell. 1 of 3 users")
+
+
+@pytest.mark.parametrize(
+    ("returning", "once_late", "once_early", "expected"),
+    [
+        (150, 0, 0, "Only 150 users return after a split by time: under 200 is too few to tell. 150 of 150 users"),
+        (20, 80, 0, "Only 20 users return"),  # 20 of 100, recent or all: not less than a fifth
+        (19, 81, 0, "Hardly any user returns after a split by time: 19 of 100 users"),  # a fifth of the recent would be 20
+        (19, 0, 81, "Hardly any user returns after a split by time: 19 of 100 users"),  # a fifth of all would be 20
+        (0, 5, 0, "Hardly any user returns after a split by time: 0 of 5 users"),
+        (200, 0, 0, "A split by time works: 200 of 200 users"),
+        (200, 0, 900, "A split by time works: 200 of 1,100 users"),  # most left long ago, but there are enough to tell
+        (200, 900, 0, "Hardly any user returns after a split by time: 200 of 1,100 users"),
+    ],
+)
+def test_few_returning_users_are_told_from_hardly_any(returning: int, once_late: int, once_early: int, expected: str) -> None:
+    days = {f"both{n}": [0, 30] for n in range(returning)} | {f"late{n}": [30] for n in range(once_late)}
+    said = advise(measure(log(days | {f"early{n}": [0] for n in range(once_early)})), Around(impressions=True, text=True))
+    line = next(line for line in said if "split by time" in line)
+    assert line.startswith(expected)
+    assert ("under 200 is too few to tell" in line) == (returning < 200)
 
 
 def test_enough_returning_users_are_not_warned_about() -> None:

@@ -6,6 +6,7 @@ import pytest
 from corkboard.errors import LakeError, NotFound
 from corkboard.pipeline.build import building
 from corkboard.pipeline.ledger import Ledger, machine
+from corkboard.pipeline.plan import UNCUT_MS
 from corkboard.workspace import Workspace, open
 
 
@@ -86,7 +87,7 @@ def test_what_a_step_reads_ends_at_its_cut(built):
     assert cuts["content"] == calendar.item_cut_ms
     assert cuts["ranker"] == calendar.rank_cut_ms
     assert cuts["item_knn"] == calendar.end_ms - 86_400_000
-    assert cuts["catalogue"] == calendar.end_ms
+    assert cuts["catalogue"] == UNCUT_MS
 
 
 def test_show_knows_things_and_says_what_it_does_not(built):

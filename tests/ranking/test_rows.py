@@ -67,7 +67,7 @@ def shown(
 def item_days(lake: Lake, vectors: bool = True) -> ItemDays:
     table = EmbeddingTable(ITEMS, np.eye(8, dtype=np.float32), SPACE) if vectors else None
     until = lake.until(B)
-    stats = ItemStats.build(until.actions(), until.impressions(), ITEMS, B)
+    stats = ItemStats.build(until.actions(), until.shown(), ITEMS, B)
     return ItemDays(until, A, B, vectors=table, stats=stats)
 
 

@@ -32,11 +32,10 @@ def actions_frame(rows: Sequence[tuple[str, str, str, float]], boards: Sequence[
     return pl.DataFrame(columns, schema={name: pl.Int64 if name == "time_ms" else pl.String for name in columns})
 
 
-def impressions_frame(rows: Sequence[tuple[Sequence[str], float]]) -> pl.DataFrame:
-    """(items, day) as an impressions frame."""
-    slots = [[{"item_id": item, "position": place} for place, item in enumerate(items)] for items, _ in rows]
-    kind = pl.List(pl.Struct({"item_id": pl.String, "position": pl.Int32}))
-    return pl.DataFrame({"time_ms": [int(day * DAY_MS) for _, day in rows], "slots": slots}, schema={"time_ms": pl.Int64, "slots": kind})
+def shown_frame(rows: Sequence[tuple[Sequence[str], float]]) -> pl.DataFrame:
+    """(items, day) as the lake's shown slots."""
+    slots = [(int(day * DAY_MS), item) for items, day in rows for item in items]
+    return pl.DataFrame(slots, schema={"time_ms": pl.Int64, "item_id": pl.String}, orient="row")
 
 
 def catalogue_of(items: int, creators: int = 7, seed: int = 0) -> Catalogue:

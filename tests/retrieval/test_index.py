@@ -101,6 +101,26 @@ def test_an_empty_index_pads(kind: str) -> None:
     assert (scores == -np.inf).all()
 
 
+@pytest.mark.parametrize("blank_share", [0.1, 0.9, 1.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_zeros_are_never_found_and_hide_nobody(kind: str, blank_share: float, tmp_path: Path) -> None:
+    vectors = VECTORS.copy()
+    vectors[np.random.default_rng(5).permutation(ITEMS) < blank_share * ITEMS] = 0
+    filled = np.flatnonzero(vectors.any(axis=1))
+    index, even = KINDS[kind](vectors), np.arange(ITEMS) % 2 == 0
+    rows, scores = index.search(VECTORS[:8], ITEMS)
+    assert all(sorted(found[found >= 0].tolist()) == filled.tolist() for found in rows)
+    assert (scores[rows < 0] == -np.inf).all()
+    assert all(sorted(found[found >= 0].tolist()) == filled[even[filled]].tolist() for found in index.search(VECTORS[:8], ITEMS, even)[0])
+    assert index.search(vectors[filled[:5]], 1)[0].ravel().tolist() == filled[:5].tolist()
+    assert np.array_equal(index.vectors_of(np.arange(ITEMS)), vectors)
+    if isinstance(index, FaissIndex):
+        artifact = write_artifact(
+            tmp_path, "index", "1", tensors=index.tensors(), tables=index.tables(), config=index.config, makes=[SPACE]
+        )
+        assert np.array_equal(FaissIndex.from_artifact(artifact).search(VECTORS[:8], 20, even)[0], index.search(VECTORS[:8], 20, even)[0])
+
+
 # --------------------------------------------------------------------------------------------------------------- recall
 
 
@@ -183,6 +203,17 @@ def test_live_items_are_found_and_removed_ones_are_not() -> None:
     index.add(5, VECTORS[5], SPACE)
     assert index.search(VECTORS[5], 1)[0].tolist() == [[5]]
     assert len(index) == ITEMS + 1
+
+
+def test_an_item_that_loses_its_text_is_not_found_any_more() -> None:
+    index = OverlayIndex(ExactIndex(VECTORS, SPACE))
+    nothing = np.zeros(DIM, np.float32)
+    index.add(5, nothing, SPACE)
+    index.add(ITEMS, nothing, SPACE)
+    assert not {5, ITEMS} & set(index.search(VECTORS[5], ITEMS + 1)[0].ravel().tolist())
+    assert not index.vectors_of(np.array([5, ITEMS])).any()
+    index.add(ITEMS, VECTORS[5], SPACE)
+    assert index.search(VECTORS[5], 1)[0].tolist() == [[ITEMS]]
 
 
 def test_a_changed_item_moves() -> None:

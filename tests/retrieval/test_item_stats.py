@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from corkboard.artifacts import write_artifact
 from corkboard.errors import LeakError
 from corkboard.retrieval.item_stats import COUNTERS, NAMES, WINDOWS_DAYS, ItemStats, stat
-from retrieval.builders import DAY_MS, actions_frame, impressions_frame
+from retrieval.builders import DAY_MS, actions_frame, shown_frame
 
 IDS = ["a", "b"]
 
 
 def build(rows: list[tuple[str, str, str, float]], upto_day: float = 40, shown: list[tuple[list[str], float]] | None = None) -> ItemStats:
-    return ItemStats.build(actions_frame(rows), impressions_frame(shown or []), IDS, int(upto_day * DAY_MS), half_life_days=2.0)
+    return ItemStats.build(actions_frame(rows), shown_frame(shown or []), IDS, int(upto_day * DAY_MS), half_life_days=2.0)
 
 
 def test_windows_by_hand() -> None:

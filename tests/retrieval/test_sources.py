@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from corkboard.retrieval.blend import Retrieval
 from corkboard.retrieval.candidates import Candidates, Source, merged, recent_items
 from corkboard.retrieval.config import ActionWeights, Quotas, SourceConfig
 from corkboard.retrieval.index import ExactIndex, OverlayIndex
@@ -172,6 +173,27 @@ def test_a_live_item_acted_on_has_neighbours_and_is_one() -> None:
     found = NearestSource(index, CONFIG).candidates(request_of(catalogue, state_of([("save", "live0", NOW_MS)])), 90)
     assert shares(Candidates(found.rows[found.rows < ITEMS]))[3] == 1.0
     assert ITEMS + 1 in found.rows
+
+
+def test_items_that_nothing_is_known_of_neither_ask_nor_answer() -> None:
+    vectors, _ = lumps()
+    vectors[[0, 1, 31, 32]] = 0
+    for index in (ExactIndex(vectors, SPACE), OverlayIndex(ExactIndex(vectors, SPACE))):
+        source = NearestSource(index, CONFIG)
+        assert len(source.candidates(request_of(CATALOGUE, state_of([("save", "i0000", NOW_MS)])), 30)) == 0
+        both = source.candidates(request_of(CATALOGUE, state_of([("save", "i0000", NOW_MS), ("click", "i0030", NOW_MS)])), 200)
+        assert set(both.seeds.tolist()) == {30}
+        assert not set(both.rows.tolist()) & {0, 1, 31, 32}
+
+
+def test_what_nearest_leaves_goes_to_the_others() -> None:
+    state = state_of([("save", "i0000", NOW_MS)])
+    config = CONFIG.model_copy(update={"quotas": Quotas(**dict.fromkeys(Quotas.model_fields, 0) | {"nearest": 10, "popular_7d": 10})})
+    blank = RetrievalParts(index=ExactIndex(np.zeros_like(VECTORS), SPACE), stats=PARTS.stats)
+    for parts, expected in ((RetrievalParts(index=PARTS.index, stats=PARTS.stats), ["nearest", "popular_7d"]), (blank, ["popular_7d"])):
+        found = Retrieval.of(parts, config).retrieve(request_of(CATALOGUE, state), 20)
+        assert len(found) == 20
+        assert sorted({name for names in found.items.sources for name in names}) == expected
 
 
 # --------------------------------------------------------------------------------------------------------------- others

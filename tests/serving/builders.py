@@ -97,7 +97,7 @@ def write_releases(workspace: Workspace) -> list[Release]:
     tower = untrained_content(items)
     space = tower.space
     index = FaissIndex.build(EmbeddingTable(ids, tower.encode(items, upto_ms), space), IndexConfig())
-    stats = ItemStats.build(actions, lake.impressions(), ids, upto_ms)
+    stats = ItemStats.build(actions, lake.shown(), ids, upto_ms)
     knn = ItemKNN.fit(actions, ids, upto_ms)
     first = {
         "catalogue": write_artifact(root, "catalogue", "c1", tables=Catalogue(items).tables()),
