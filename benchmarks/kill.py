@@ -152,7 +152,7 @@ def kill_from_store(world: Workspace, kills: int, generator: np.random.Generator
     while tally.kills < before + kills:
         batch = append_live(folder, MANY_LIVE_EVENTS)
         acknowledged += batch
-        tally.kills += run_and_kill(command, generator.uniform(0.5, 0.95) * whole_s)
+        tally.kills += run_and_kill(command, generator.uniform(0.6, 1.1) * whole_s)
         moved = Lake(folder / "lake").actions(undone=True)["event_id"].is_in(batch).sum()
         tally.half_visible += moved not in (0, len(batch))
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

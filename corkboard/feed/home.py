@@ -239,12 +239,13 @@ class Feed:
         except CorkboardError as error:
             moment.note("source_failed", str(error))
             found = type(self.parts.retrieval)([]).retrieve(asked, wanted)
-        real = sum(sources != (FILL,) for sources in found.items.sources)
-        if real < min(moment.request.k, len(found)):
-            moment.note("few_candidates")
         if len(found) < moment.request.k:
             moment.note("short_catalogue")
-        return found
+        real = np.array([sources != (FILL,) for sources in found.items.sources], bool)
+        if real.sum() < min(moment.request.k, len(found)):
+            moment.note("few_candidates")
+        # what only fills up was brought by nothing: it completes a page, and is not ranked against what was
+        return found.take(np.argsort(~real, kind="stable")[: max(int(real.sum()), moment.request.k)])
 
     def _rank(self, moment: _Moment, found: Retrieved) -> Ranked:
         parts, state, now_ms = self.parts, moment.state, moment.now_ms

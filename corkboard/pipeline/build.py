@@ -58,6 +58,8 @@ class BuildReport:
     kept: list[str] = field(default_factory=list)
     promoted: list[str] = field(default_factory=list)
     refused: list[dict] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Stages that the data is too small for, and why."""
     withdrawn: list[str] = field(default_factory=list)
     """Releases that passed but were taken out of service by hand before; `corkboard release promote` brings one back."""
     live: str | None = None
@@ -138,8 +140,8 @@ def build_stages(builder: Builder, passes_gates: Callable[[Release], list[dict]]
     for stage in builder.plan.stages_from(releases.current()):
         try:
             release = builder.release(stage)
-        except InputError as error:  # there is too little data for this stage: what is live goes on
-            builder.report.refused.append({"release": None, "label": stage.label, "gates": [{"gate": "enough data", "found": str(error)}]})
+        except InputError as error:  # there is too little data for this stage: the one before it serves
+            builder.report.skipped[stage.label] = str(error)
             continue
         with builder.ledger.time(f"gates of {stage.label!r}"):
             failed = passes_gates(release)

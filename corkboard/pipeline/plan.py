@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import ContentConfig
+from corkboard.errors import InputError
 from corkboard.lake.calendar import DAY_MS, Calendar
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
@@ -176,6 +177,11 @@ def train_ranker(given: StepInput) -> Made:
     candidates = sources_as_of(days, given.calendar, config.sources)
     progress = partial(given.progress, "replaying pages")
     rows = training_rows(given.lake, given.calendar, days, config.rows, given.seed, candidates, progress)
+    if len(rows.user_ids) < config.rows.min_users:
+        expected, hint = f"at least {config.rows.min_users}", "Give it more days: lake.calendar.rank_days."
+        raise InputError(
+            "Too few users act in the ranking span for a ranker to learn from", found=len(rows.user_ids), expected=expected, hint=hint
+        )
     held_out = given.calendar.held_out(rows.user_ids)
     trained = train_pointwise(rows, held_out, config.pointwise, given.seed, partial(given.progress, "training the ranker"))
     report = trained.report

@@ -44,6 +44,8 @@ class RowsConfig(Section):
     """How long a page's late actions are waited for; a younger page teaches those heads nothing instead of a false "no"."""
     max_sampled_pages: int = Field(5_000, ge=1)
     """Where the lake has no impressions: most actions that a page is made up for; each costs a run of the candidate sources."""
+    min_users: int = Field(50, ge=1)
+    """A ranker learned from fewer acting users would learn those users; there is none then."""
     negatives: int = Field(20, ge=1)
     """Where the lake has no impressions: sampled items beside each acted-on item."""
 

@@ -35,6 +35,11 @@ class Retrieved:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, places: np.ndarray) -> Retrieved:
+        """The candidates at ``places``, int64, in that order."""
+        parts = self.rows[places], self.seeds[places], self.by_source[places]
+        return Retrieved(self.items.take(places), *parts, self.source_names, self.notes)
+
 
 class Retrieval:
     """The sources of one release and how they are blended. Holds no state of its own, so threads may share it."""

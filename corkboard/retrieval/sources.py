@@ -85,11 +85,12 @@ class PopularSource:
 
     def __init__(self, name: str, scores: np.ndarray):
         self.name = name
-        self._order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-scores, kind="stable")
+        self._order = order[scores[order] > 0]
         self._scores = scores.astype(np.float32)
 
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
-        """The first k allowed ones; items without any engagement come last."""
+        """The first k allowed ones. An item that nobody engaged with in the window is not popular, whatever else is missing."""
         step = max(4 * k, 256)
         for stop in range(step, len(self._order) + step, step):
             rows = self._order[:stop]
@@ -214,7 +215,9 @@ def _in_shares(rows: np.ndarray, keys: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def _faded_history(request: CandidateRequest, config: SourceConfig) -> tuple[np.ndarray, np.ndarray]:
+    """What slower sources look at. Only ratios matter, so age counts from the newest action: who comes back after years is still known."""
     rows, weights, ages_ms = recent_items(request, config.history_actions, config.weights)
+    ages_ms = ages_ms - ages_ms.min(initial=2**62) if len(ages_ms) else ages_ms
     return rows, (weights * 0.5 ** (ages_ms / (config.history_half_life_days * DAY_MS))).astype(np.float32)
 
 

@@ -76,6 +76,27 @@ def test_a_drop_that_one_user_explains_is_not_held_against_a_release(copied):
     assert gates.failed(release) == []
 
 
+def test_too_few_users_for_a_ranker_leave_it_out_and_the_rest_serves(copied):
+    shutil.rmtree(copied.folder / "releases")
+    settings = ["scale=tiny", "ranking.rows.min_users=100000"]
+    report = open(copied.folder, overrides=settings).build()
+    assert list(report.skipped) == ["+ ranker"]
+    assert "Too few users" in report.skipped["+ ranker"]
+    assert copied.releases.current().label == "+ trained content"
+    evaluation = open(copied.folder, overrides=[*settings, f"world.start_ms={copied.settings.world.start_ms}"]).evaluate()
+    assert any("There is no ranker" in warning for warning in evaluation.warnings)
+    assert "ranker" not in [row.name for table in evaluation.tables for row in table.rows]
+
+
+def test_a_rollback_stays_until_somebody_chooses_again(copied):
+    ladder = copied.releases.list()
+    newest = copied.releases.current_id()
+    copied.releases.choose(next(release.id for release in ladder if release.label == "+ trained content"))
+    report = copied.build()
+    assert (report.withdrawn, report.promoted) == ([newest], [])
+    assert copied.releases.current().label == "+ trained content"
+
+
 def test_two_builds_at_once_are_refused(copied):
     with building(copied.folder), pytest.raises(LakeError, match="Another build"):
         copied.build()

@@ -188,7 +188,8 @@ def test_items_that_nothing_is_known_of_neither_ask_nor_answer() -> None:
 
 def test_what_nearest_leaves_goes_to_the_others() -> None:
     state = state_of([("save", "i0000", NOW_MS)])
-    config = CONFIG.model_copy(update={"quotas": Quotas(**dict.fromkeys(Quotas.model_fields, 0) | {"nearest": 10, "popular_7d": 10})})
+    # popular_7d is asked for 1.5 x 2/3 of the 20: all of them, where nearest has nothing to say
+    config = CONFIG.model_copy(update={"quotas": Quotas(**dict.fromkeys(Quotas.model_fields, 0) | {"nearest": 5, "popular_7d": 10})})
     blank = RetrievalParts(index=ExactIndex(np.zeros_like(VECTORS), SPACE), stats=PARTS.stats)
     for parts, expected in ((RetrievalParts(index=PARTS.index, stats=PARTS.stats), ["nearest", "popular_7d"]), (blank, ["popular_7d"])):
         found = Retrieval.of(parts, config).retrieve(request_of(CATALOGUE, state), 20)
@@ -206,7 +207,7 @@ def test_popular_is_in_order_and_goes_on_past_what_is_not_allowed() -> None:
     assert source.candidates(request_of(catalogue, state_of()), 3).rows.tolist() == [1999, 1998, 1997]
     allowed = np.zeros(2000, bool)
     allowed[[0, 4, 2]] = True
-    assert source.candidates(request_of(catalogue, state_of(), allowed), 50).rows.tolist() == [4, 2, 0]
+    assert source.candidates(request_of(catalogue, state_of(), allowed), 50).rows.tolist() == [4, 2]  # 0 was engaged with by nobody
 
 
 def test_engagement_by_hand() -> None:
