@@ -101,4 +101,4 @@ def test_movielens_says_that_hardly_anybody_returns(tmp_path):
     ingest_outside(tmp_path, DATA / "ml-latest-small")
     lake = Lake(tmp_path)
     task = retrieval_task(lake, Calendar.of(lake, CalendarConfig(test_days=60)), EvaluationConfig(min_actions=5))
-    assert task.warnings[0].startswith("Only 13 of 610 users have actions both before and after the cut")
+    assert task.warnings[0].startswith("Only 15 of 610 users have actions both before and after the cut")
