@@ -231,3 +231,25 @@ def test_a_plain_log_of_clicks_has_the_items_that_were_acted_on(tmp_path):
     assert lake.items(before_ms=T0 + 2 * DAY)["item_id"].to_list() == ["b"]
     assert lake.until(T0 + 2 * DAY).items()["item_id"].to_list() == ["b"]
     assert lake.items().schema == {**TABLES["items"].schema, "created_ms": pl.Int64}
+
+
+def test_a_served_page_counts_as_shown_until_a_client_says_what_was_seen(tmp_path):
+    def served(request_id: str, items: list[str]) -> dict:
+        slots = [{"item_id": item_id, "position": n} for n, item_id in enumerate(items)]
+        facts = {"request_id": request_id, "user_id": "ann", "surface": "home", "release": "r", "slots": slots}
+        return {"event_id": request_id, "time_ms": T0 + HOUR, **facts}
+
+    seen = impression("x", T0 + 2 * HOUR, ["a"], request_id="reported")
+    lake = lake_of(tmp_path, impressions=[seen], served=[served("reported", ["a", "b"]), served("silent", ["c", "d"])])
+    assert sorted(lake.shown().rows()) == [(T0 + HOUR, "c"), (T0 + HOUR, "d"), (T0 + 2 * HOUR, "a")]
+
+
+def test_a_view_is_named_by_what_lies_before_its_cut(tmp_path):
+    lake = lake_of(tmp_path, actions=[action("one", T0)])
+    before = lake.until(T0 + DAY).snapshot
+    ingest_frames(tmp_path, {"actions": frame("actions", action("two", T0 + 5 * DAY))}, source="later")
+    later = lake.refresh()
+    assert later.until(T0 + DAY).snapshot == before, "what came after the cut must not make what was built before it stale"
+    assert later.until(T0 + 6 * DAY).snapshot != before
+    ingest_frames(tmp_path, {"actions": frame("actions", action("three", T0 + HOUR))}, source="late arrival")
+    assert later.refresh().until(T0 + DAY).snapshot != before

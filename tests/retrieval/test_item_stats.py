@@ -88,3 +88,12 @@ def test_survives_writing_down(tmp_path: Path) -> None:
 
 def test_no_events_at_all() -> None:
     assert build([]).latest().sum() == 0
+
+
+def test_before_a_day_is_what_a_build_on_that_morning_would_have_counted() -> None:
+    rows = [("u", "save", "a", 9.5), ("u", "click", "b", 10.0), ("v", "save", "b", 12.0)]
+    later = build(rows, upto_day=13).before(10)
+    assert later.last_day == build(rows[:1], upto_day=10).last_day
+    assert np.array_equal(later.latest(), build(rows[:1], upto_day=10).latest())
+    with pytest.raises(LeakError):
+        later.as_of(12)

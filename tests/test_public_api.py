@@ -1,0 +1,24 @@
+import inspect
+
+import pytest
+
+import corkboard as cb
+
+
+@pytest.mark.parametrize("name", [name for name in cb.__all__ if name != "__version__"])
+def test_every_public_name_loads_and_says_what_it_is(name):
+    assert inspect.getdoc(getattr(cb, name))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        cb.nothing  # noqa: B018
+
+
+def test_the_three_lines_of_the_readme(built):
+    workspace = cb.open(built.folder, overrides=["scale=tiny"])
+    user = workspace.lake().actions()["user_id"][0]
+    frame = workspace.recommend(user, k=5).to_polars()
+    assert frame.columns == ["item_id", "score", "sources", "reason"]
+    assert frame.height == 5
+    assert workspace.vectors("content").vectors.shape == (300, 64)
