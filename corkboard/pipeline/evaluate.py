@@ -46,6 +46,7 @@ from corkboard.retrieval.item_stats import ItemStats
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.retrieval.sources import RetrievalParts
 from corkboard.settings import Settings
+from corkboard.state.config import LimitsConfig
 from corkboard.state.replay import replay
 from corkboard.state.user_state import UserState
 from corkboard.world.world import World
@@ -172,7 +173,9 @@ class _CandidateStage:
         """Candidates of each user, made once for both rows."""
         self._prepare(known_ms)
         waiting = [user for user in user_ids if user not in self._found]
-        for user, state in zip(waiting, _states(self._parts.builder.lake, waiting, known_ms), strict=True):
+        for user, state in zip(
+            waiting, _states(self._parts.builder.lake, waiting, known_ms, self._parts.settings.state.limits), strict=True
+        ):
             mask = self._allowed.copy()
             engaged = self._catalogue.rows(action.item_id for action in state.positives() if action.item_id)
             mask[engaged[engaged >= 0]] = False
@@ -201,14 +204,14 @@ class _CandidateStage:
         self._known_ms = known_ms
 
 
-def _states(lake: Lake, user_ids: Sequence[str], known_ms: int) -> list[UserState]:
+def _states(lake: Lake, user_ids: Sequence[str], known_ms: int, limits: LimitsConfig) -> list[UserState]:
     """What was known of each user just before ``known_ms``, in the order of ``user_ids``."""
     columns = {"user_id": pl.String, "time_ms": pl.Int64, "place": pl.Int64}
     moments = pl.DataFrame(
         {"user_id": list(user_ids), "time_ms": [known_ms] * len(user_ids), "place": range(len(user_ids))}, schema=columns
     )
     found: list[UserState | None] = [None] * len(user_ids)
-    for moment, state in replay(lake, moments):
+    for moment, state in replay(lake, moments, limits):
         found[moment["place"]] = state
     return found
 
@@ -247,7 +250,8 @@ class ReplayedRanker:
         calendar = builder.calendar
         days = ItemDays(builder.lake, calendar.rank_cut_ms, calendar.end_ms, self.parts.vectors, self.parts.stats, self.parts.neighbours)
         slots = pages.slots
-        features = replayed_features(builder.lake, slots, days, partial(builder.progress, "replaying test pages"))
+        progress, limits = partial(builder.progress, "replaying test pages"), self.parts.settings.state.limits
+        features = replayed_features(builder.lake, slots, days, progress, limits)
         features[:, POSITION_COLUMN] = 0.0  # as in serving: every slot is scored as if it stood on top
         unknown = np.isnan(features[:, 0])
         probabilities = ranker.probabilities(np.nan_to_num(features))

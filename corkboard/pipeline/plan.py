@@ -24,6 +24,7 @@ from corkboard.pipeline.steps import Made, Step, StepInput
 from corkboard.ranking.config import PointwiseConfig, RowsConfig
 from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig, SourceConfig
 from corkboard.settings import Settings
+from corkboard.state.config import LimitsConfig
 
 if TYPE_CHECKING:
     from corkboard.embeddings.content import ContentTower
@@ -176,7 +177,7 @@ def train_ranker(given: StepInput) -> Made:
     config: RankerStepConfig = given.config
     candidates = sources_as_of(days, given.calendar, config.sources)
     progress = partial(given.progress, "replaying pages")
-    rows = training_rows(given.lake, given.calendar, days, config.rows, given.seed, candidates, progress)
+    rows = training_rows(given.lake, given.calendar, days, config.rows, given.seed, candidates, progress, config.limits)
     if len(rows.user_ids) < config.rows.min_users:
         expected, hint = f"at least {config.rows.min_users}", "Give it more days: lake.calendar.rank_days."
         raise InputError(
@@ -195,6 +196,8 @@ class RankerStepConfig(Section):
     """Training rows."""
     pointwise: PointwiseConfig = PointwiseConfig()
     """The model."""
+    limits: LimitsConfig = LimitsConfig()
+    """What a user's state remembers, as in the store that serves."""
     sources: SourceConfig = SourceConfig()
     """The sources that half of the sampled negatives come from, where the lake has no impressions."""
 
@@ -269,7 +272,12 @@ def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
             "ranker",
             train_ranker,
             before_test,
-            RankerStepConfig(rows=settings.ranking.rows, pointwise=settings.ranking.pointwise, sources=settings.retrieval.sources),
+            RankerStepConfig(
+                rows=settings.ranking.rows,
+                pointwise=settings.ranking.pointwise,
+                limits=settings.state.limits,
+                sources=settings.retrieval.sources,
+            ),
             ("content", "stats", "item_knn/before_ranking"),
             code=("corkboard.ranking", "corkboard.state", "corkboard.retrieval"),
         ),

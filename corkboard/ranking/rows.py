@@ -24,7 +24,9 @@ from corkboard.ranking.labels import heads_in, label_slots
 from corkboard.ranking.pages import impression_pages, sample_pages, served_pages
 from corkboard.ranking.sampling import CandidateFunction, Sampled
 from corkboard.ranking.table import TrainingRows, table_of
+from corkboard.state.config import LimitsConfig
 from corkboard.state.replay import replay
+from corkboard.state.user_state import LIMITS
 
 Progress = Callable[[int, int], None]
 _REPORT_EVERY = 200
@@ -40,9 +42,11 @@ def training_rows(
     seed: int,
     candidates: CandidateFunction | None = None,
     progress: Progress | None = None,
+    limits: LimitsConfig = LIMITS,
 ) -> TrainingRows:
     """Rows from the pages of [A, B). ``items`` must be made of models cut at A; nothing at or after B is read.
 
+    ``limits`` must be those of the store that serves: a state that remembers more would have other features.
     ``candidates`` draws half of the negatives where the lake has no impressions. Raises :class:`InputError` where the span
     has neither pages nor actions.
     """
@@ -61,9 +65,9 @@ def training_rows(
         # Nothing says what was passed over, so a head for hides would learn who is shown things rather than what they dislike:
         # what was hidden is an example against every other head instead.
         liked = tuple(head for head in heads if head in POSITIVE)
-        return Sampled(lake, (start_ms, end_ms), config, seed).rows(items, liked or heads, candidates, progress)
+        return Sampled(lake, (start_ms, end_ms), config, seed, limits).rows(items, liked or heads, candidates, progress)
     slots, labels = _within_budget(slots, label_slots(slots, actions, heads, end_ms, config), config, seed)
-    features = _features(lake, slots, served_pages(lake, start_ms, end_ms), items, progress)
+    features = _features(lake, slots, served_pages(lake, start_ms, end_ms), items, progress, limits)
     known = ~np.isnan(features).any(axis=1)
     return table_of(slots, features, labels, heads).take(np.flatnonzero(known))
 
@@ -95,7 +99,9 @@ def logged_features(slots: pl.DataFrame) -> np.ndarray:
     return features
 
 
-def replayed_features(lake: Lake, slots: pl.DataFrame, items: ItemDays, progress: Progress | None = None) -> np.ndarray:
+def replayed_features(
+    lake: Lake, slots: pl.DataFrame, items: ItemDays, progress: Progress | None = None, limits: LimitsConfig = LIMITS
+) -> np.ndarray:
     """float32 ``(slots, len(FEATURE_NAMES))`` of slots sorted by page: the state just before each page, by the same code as serving.
 
     Rows of items that the catalogue of the day does not have are NaN.
@@ -106,7 +112,7 @@ def replayed_features(lake: Lake, slots: pl.DataFrame, items: ItemDays, progress
     starts = np.searchsorted(page, pages["page"].to_numpy())
     ends = np.append(starts[1:], len(page))
     place = {number: k for k, number in enumerate(pages["page"].to_list())}
-    for done, (moment, state) in enumerate(replay(lake, pages)):
+    for done, (moment, state) in enumerate(replay(lake, pages, limits)):
         k, now_ms = place[moment["page"]], moment["time_ms"]
         side = items.at(now_ms // DAY_MS)
         here = np.arange(starts[k], ends[k])
@@ -124,7 +130,9 @@ def _within_budget(slots: pl.DataFrame, labels: np.ndarray, config: RowsConfig, 
     return slots.with_columns(weight=pl.Series(weights)).filter(pl.Series(kept)), labels[kept]
 
 
-def _features(lake: Lake, slots: pl.DataFrame, served: pl.DataFrame, items: ItemDays, progress: Progress | None) -> np.ndarray:
+def _features(
+    lake: Lake, slots: pl.DataFrame, served: pl.DataFrame, items: ItemDays, progress: Progress | None, limits: LimitsConfig
+) -> np.ndarray:
     """Logged features where the page was served by this system, replayed ones for every other page."""
     logged = (
         slots.with_row_index("slot").join(served.select("request_id", "item_id", "features"), on=["request_id", "item_id"]).sort("slot")
@@ -135,5 +143,5 @@ def _features(lake: Lake, slots: pl.DataFrame, served: pl.DataFrame, items: Item
     if own.any():
         out[own] = logged_features(logged)
     if not own.all():
-        out[~own] = replayed_features(lake, slots.filter(pl.Series(~own)), items, progress)
+        out[~own] = replayed_features(lake, slots.filter(pl.Series(~own)), items, progress, limits)
     return out

@@ -21,6 +21,7 @@ from corkboard.ranking.item_days import ItemDays
 from corkboard.ranking.item_side import STAT_NAMES, ItemSide
 from corkboard.ranking.table import TrainingRows, table_of
 from corkboard.seeds import generator
+from corkboard.state.config import LimitsConfig
 from corkboard.state.replay import replay
 from corkboard.state.user_state import UserState
 
@@ -36,8 +37,8 @@ _POPULARITY = STAT_NAMES.index("popularity_decayed")
 class Sampled:
     """Rows of one span [start, end) of a lake without impressions."""
 
-    def __init__(self, lake: Lake, span: tuple[int, int], config: RowsConfig, seed: int):
-        self._lake, self._config, self._seed = lake, config, seed
+    def __init__(self, lake: Lake, span: tuple[int, int], config: RowsConfig, seed: int, limits: LimitsConfig):
+        self._lake, self._config, self._seed, self._limits = lake, config, seed, limits
         pages = min(config.max_sampled_pages, max(1, config.max_rows // (config.negatives + 1)))
         self._targets = acted_items(lake, *span, pages, seed)
 
@@ -55,7 +56,8 @@ class Sampled:
         for user, day, item_id in zip(users, (targets["time_ms"] // DAY_MS).to_list(), wanted, strict=True):
             same_day.setdefault((user, day), set()).add(item_id)
         features, slots = [np.empty((0, len(FEATURE_NAMES)), np.float32)], []
-        for done, (moment, state) in enumerate(replay(self._lake, targets.select("page", "time_ms", "tenant", user_id="user_key"))):
+        moments = targets.select("page", "time_ms", "tenant", user_id="user_key")
+        for done, (moment, state) in enumerate(replay(self._lake, moments, self._limits)):
             page, now_ms, day = moment["page"], moment["time_ms"], moment["time_ms"] // DAY_MS
             side = items.at(day)
             target = side.catalogue.row(wanted[page])
