@@ -16,7 +16,7 @@ class CalendarConfig(Section):
     test_days: int = Field(default=14, ge=1)
     """Length of the test span [B, end), which is read once."""
 
-    rank_days: int = Field(default=7, ge=1)
+    rank_days: int = Field(default=14, ge=1)
     """Length of the span [A, B) that ranking rows come from."""
 
     validation_days: int = Field(default=3, ge=1)

@@ -7,13 +7,12 @@ costs time and never an event. An id counts within its table and tenant.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
 
 from corkboard.lake.log import DataFile, Log
-from corkboard.lake.tables import user_key_expr
+from corkboard.lake.tables import scan, user_key_expr
 from corkboard.lake.write import TableRows
 
 IDENTITY = ["tenant", "event_id"]
@@ -60,9 +59,9 @@ def _by_ids(log: Log, table: str) -> dict[str, list[DataFile]]:
     return groups
 
 
-def _really_there(log: Log, files: Iterable[DataFile], suspects: pl.DataFrame) -> np.ndarray:
-    """bool: which of the suspects have the tenant and id of a row in ``files``."""
-    there = pl.scan_parquet([log.folder / file.path for file in files]).select(IDENTITY)
+def _really_there(log: Log, files: list[DataFile], suspects: pl.DataFrame) -> np.ndarray:
+    """bool: which of the suspects have the tenant and id of a row in ``files``, which are of one table."""
+    there = scan(files[0].table, [log.folder / file.path for file in files]).select(IDENTITY)
     found = suspects.lazy().select(IDENTITY).with_row_index("place").join(there, on=IDENTITY, how="semi").select("place").collect()
     mask = np.zeros(suspects.height, bool)
     mask[found["place"].to_numpy()] = True

@@ -13,7 +13,7 @@ from corkboard.artifacts import content_hash
 from corkboard.errors import LakeError, LeakError
 from corkboard.lake import purge
 from corkboard.lake.log import DataFile, Log
-from corkboard.lake.tables import DEFAULT_TENANT, TABLES, empty, user_key_expr
+from corkboard.lake.tables import DEFAULT_TENANT, TABLES, empty, scan, user_key_expr
 from corkboard.lake.write import DAY_MS, in_time_order
 
 HAPPENED = ("actions", "impressions")
@@ -89,6 +89,14 @@ class Lake:
             times = [self._read([file], file.table, None, self._cut_ms, ["time_ms"])["time_ms"].to_numpy() for file in straddling]
             last = max([file.last_ms for file in files if file.last_ms < self._cut_ms] + [int(part.max()) for part in times if len(part)])
         return first, last
+
+    def newest_ms(self, table: str) -> int | None:
+        """The time of the newest row of a table; None where it has none."""
+        files = [file for file in self._files(None, self._cut_ms) if file.table == table]
+        last = max((file.last_ms for file in files), default=None)
+        if last is None or self._cut_ms is None or last < self._cut_ms:
+            return last
+        return self._read(files, table, None, self._cut_ms, ["time_ms"])["time_ms"].max()  # type: ignore[return-value]
 
     # ------------------------------------------------------------------------------------- what is, by its newest row
 
@@ -264,7 +272,7 @@ class Lake:
         if not files:
             return empty(table).select(columns or pl.all())
         paths = [self.folder / file.path for file in files]
-        rows = pl.scan_parquet(paths, schema=TABLES[table].schema, hive_partitioning=False, glob=False)
+        rows = scan(table, paths)
         if start_ms is not None and any(file.first_ms < start_ms for file in files):
             rows = rows.filter(pl.col("time_ms") >= start_ms)
         if end_ms is not None and any(file.last_ms >= end_ms for file in files):

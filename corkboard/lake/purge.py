@@ -18,7 +18,7 @@ from corkboard.lake import refused
 from corkboard.lake.hashes import hash_texts
 from corkboard.lake.known import purge_mark
 from corkboard.lake.log import Commit, DataFile, Log, content_digest, publish
-from corkboard.lake.tables import SESSION_KEY, TABLES, user_key_expr
+from corkboard.lake.tables import SESSION_KEY, TABLES, scan, user_key_expr
 from corkboard.lake.write import Batch, batch, make_durable, remove_files
 
 User = tuple[str, str]
@@ -37,7 +37,7 @@ def purge_deleted(lake_folder: Path) -> dict[str, int]:
     files = [lake_folder / file.path for file in Log.read(lake_folder).files if file.table == "users"]
     if not files:
         return {}
-    deleted = pl.scan_parquet(files).filter("deleted").group_by("tenant", "user_id").agg(pl.col("time_ms").max()).collect()
+    deleted = scan("users", files).filter("deleted").group_by("tenant", "user_id").agg(pl.col("time_ms").max()).collect()
     if not deleted.height:
         return {}
     return _purge(lake_folder, {(tenant, user_id): until_ms for tenant, user_id, until_ms in deleted.iter_rows()})
@@ -104,7 +104,7 @@ def _holding(folder: Path, files: list[DataFile], theirs: pl.Expr) -> list[DataF
     if not files:
         return []
     paths = {str(folder / file.path): file for file in files}
-    found = pl.scan_parquet(list(paths), include_file_paths="path").filter(theirs).select(pl.col("path").unique()).collect()
+    found = scan(files[0].table, [Path(path) for path in paths], "path").filter(theirs).select(pl.col("path").unique()).collect()
     return sorted((paths[path] for path in found["path"]), key=lambda file: file.path)
 
 

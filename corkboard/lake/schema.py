@@ -7,6 +7,7 @@ This is the one module of the room that others import for its names; the parts l
 from __future__ import annotations
 
 from corkboard.lake.tables import (
+    ACTION_CODES,
     ACTIONS,
     CREATOR_ACTIONS,
     DEFAULT_TENANT,
@@ -16,6 +17,7 @@ from corkboard.lake.tables import (
     NEGATIVE,
     POSITIVE,
     SESSION_KEY,
+    SURFACE_CODES,
     SURFACES,
     TABLES,
     Column,
@@ -29,6 +31,7 @@ from corkboard.lake.validate import Refusal, Row, Validated, rows_to_frames, val
 
 __all__ = [
     "ACTIONS",
+    "ACTION_CODES",
     "CREATOR_ACTIONS",
     "DEFAULT_TENANT",
     "EVENT_TABLE",
@@ -38,6 +41,7 @@ __all__ = [
     "POSITIVE",
     "SESSION_KEY",
     "SURFACES",
+    "SURFACE_CODES",
     "TABLES",
     "Column",
     "Refusal",

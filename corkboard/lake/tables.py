@@ -6,9 +6,10 @@ text as a title has mixed up columns, and cutting would hide it. Descriptions ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,10 @@ ACTIONS = (*ITEM_ACTIONS, *CREATOR_ACTIONS, "undo")
 POSITIVE = ("close_up", "click", "long_click", "save", "add_to_cart", "checkout")
 NEGATIVE = ("hide", "report")
 SURFACES = ("home", "related", "search", "ads", "notifications", "shop", "look", "other")
+ACTION_CODES: Mapping[str, int] = {name: 1 + place for place, name in enumerate(ITEM_ACTIONS)}
+"""The one numbering of actions on items for models that read histories; 0 is padding and never an action."""
+SURFACE_CODES: Mapping[str, int] = {name: 1 + place for place, name in enumerate(SURFACES)}
+"""The one numbering of surfaces; an action without one counts as "other", 0 is padding."""
 KINDS = ("pin", "idea", "product", "ad")
 EVENT_TABLE = {"item": "items", "user": "users", "board": "boards", "impression": "impressions", "action": "actions"}
 DEFAULT_TENANT = "default"
@@ -264,6 +269,8 @@ SERVED = Table(
         *_ids("policy", "release"),
         Column("notes", Texts(TITLE, 1_000)),
         Column("sequence", Records((Part("item_id", ID), Part("action", Choice(ACTIONS)), Part("time_ms", Moment())))),
+        *_ids("user_vector_space"),  # given where the release has user vectors, whether or not it has one of this user
+        Column("user_vector_ms", Moment()),  # the newest action that the user's vector knows
         Column("flags", Texts(ID, 1_000)),
         Column("feature_names", Texts(ID, 10_000)),
         Column("artifacts", Texts(ID, 1_000)),
@@ -277,6 +284,21 @@ TABLES: dict[str, Table] = {table.name: table for table in (ITEMS, USERS, BOARDS
 def empty(table: str) -> pl.DataFrame:
     """A frame of ``table`` without rows."""
     return pl.DataFrame(schema=TABLES[table].schema)
+
+
+def scan(table: str, paths: Sequence[Path], path_column: str | None = None) -> pl.LazyFrame:
+    """The rows of Parquet files of ``table``: a file that is older than a column of the table has nulls there.
+
+    With ``path_column``, a column of that name says which file a row is from.
+    """
+    return pl.scan_parquet(
+        list(paths),
+        schema=TABLES[table].schema,
+        missing_columns="insert",
+        hive_partitioning=False,
+        glob=False,
+        include_file_paths=path_column,
+    )
 
 
 def user_key(row: Mapping[str, Any]) -> str:

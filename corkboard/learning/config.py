@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from corkboard.config import Section
@@ -64,3 +66,30 @@ class SampledSoftmaxConfig(Section):
     """Use 1 - (1 - f)^n for the chance to be in a batch of n. The linear n f, the default, corrects popular items harder."""
     separate_pools: bool = True
     """Two softmax losses, one a pool, added (ItemSage); otherwise one over both pools (PinnerFormer)."""
+    in_batch: bool = True
+    """Whether the positives of the others are negatives. Without, only the random pool is, and its cost does not grow with the batch."""
+    correct: bool = True
+    """Whether log Q is taken off the scores. Off it is an ablation: popular items are pushed away for being popular."""
+
+
+class TransformerConfig(Section):
+    """A causal encoder of sequences."""
+
+    width: int = Field(default=64, ge=2)
+    """Width of a token."""
+    layers: int = Field(default=2, ge=1)
+    """Blocks of attention and feed-forward."""
+    heads: int = Field(default=2, ge=1)
+    """Attention heads; they divide the width."""
+    feedforward: int = Field(default=4, ge=1)
+    """Width of the feed-forward layers, in widths of a token."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of what a block adds that is dropped in training."""
+    start_mean: float = Field(default=1.0, ge=0)
+    """Before training, an output is its token plus so many times the mean of all that it may read, over all blocks together."""
+    window: int = Field(default=128, ge=1)
+    """Tokens that are read at most."""
+    positions: Literal["distance", "start", "none"] = "distance"
+    """Learned positions: by how many tokens lie between the reader and what it reads; counted from the first token; or none."""
+    time_gaps: bool = True
+    """Whether attention is biased by the time between the reader and what it reads."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from corkboard.errors import InputError
 from corkboard.learning.config import SampledSoftmaxConfig
@@ -78,8 +79,7 @@ def sampled_softmax(
     if removed is not None:
         kept_positive = removed.scatter(1, targets[:, None], False)
         logits = logits.masked_fill(kept_positive, -torch.inf)
-    losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum().clamp_min(1e-12)
+    return _mean(functional.cross_entropy(logits, targets, reduction="none"), weights)
 
 
 @dataclass(frozen=True)
@@ -115,32 +115,72 @@ class SampledSoftmax(nn.Module):
         query_ids: np.ndarray | None = None,
         user_ids: np.ndarray | None = None,
         weights: Tensor | None = None,
+        owned: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch: ``candidates`` are the vectors of ``draw.distinct``.
 
         A row's negatives are the positives of the others and the pool, without its own positive, without what the same
-        query (``query_ids``) or the same user (``user_ids``, both integers ``(batch,)``) has as a positive in this batch.
+        query (``query_ids``) or the same user (``user_ids``, both integers ``(batch,)``) has as a positive in this batch, and without
+        what ``owned``, bool ``(batch, candidates)``, marks as the user's from elsewhere.
         Popularity is counted before it is read, so that every positive has been seen.
         """
         self.seen.update(draw.distinct[draw.positives])
         targets = torch.from_numpy(draw.positives)
-        removed = torch.zeros((len(queries), len(candidates)), dtype=torch.bool)
-        for groups in (query_ids, user_ids):
-            if groups is not None:
-                removed |= known_positives(torch.from_numpy(groups), targets, len(candidates))
+        groups = [torch.from_numpy(ids) for ids in (query_ids, user_ids) if ids is not None]
+        batch, pool, exact = len(queries), len(draw.pool), self.settings.exact_probability
         scale = self.temperature()
-        batch, pool = len(queries), len(draw.pool)
+        if not self.settings.in_batch:
+            return self._against_pool(queries, candidates, draw, groups, scale, weights, owned)
+        removed = torch.zeros((batch, len(candidates)), dtype=torch.bool) if owned is None else owned.clone()
+        for ids in groups:
+            removed |= known_positives(ids, targets, len(candidates))
         share = self.seen.share(draw.distinct)
         if not self.settings.separate_pools or not pool:
-            log_q = _log(pool_probability(share, batch, pool, self.corpus, self.settings.exact_probability))
+            log_q = self._log_q(pool_probability(share, batch, pool, self.corpus, exact))
             return sampled_softmax(queries, candidates, targets, scale, log_q, removed, weights)
         drawn = torch.zeros(len(candidates), dtype=torch.bool)
         drawn[torch.from_numpy(draw.pool)] = True
         in_batch = torch.zeros(len(candidates), dtype=torch.bool)
         in_batch[targets] = True
-        inside = _log(pool_probability(share, batch, exact=self.settings.exact_probability))
+        inside = self._log_q(pool_probability(share, batch, exact=exact))
         first = sampled_softmax(queries, candidates, targets, scale, inside, removed | ~in_batch, weights)
         return first + sampled_softmax(queries, candidates, targets, scale, None, removed | ~drawn, weights)
+
+    def _log_q(self, probability: np.ndarray) -> Tensor | None:
+        return _log(probability) if self.settings.correct else None
+
+    def _against_pool(
+        self,
+        queries: Tensor,
+        candidates: Tensor,
+        draw: Draw,
+        groups: list[Tensor],
+        scale: Tensor,
+        weights: Tensor | None,
+        owned: Tensor | None,
+    ) -> Tensor:
+        """Each positive against the pool alone: ``(batch, pool)`` scores however many positives there are.
+
+        The pool is drawn evenly, so that Q is the same for all and cancels.
+        """
+        pool = np.unique(draw.pool)
+        place = np.full(len(candidates), len(pool), np.int64)  # what is not in the pool stands behind its end
+        place[pool] = np.arange(len(pool))
+        targets = torch.from_numpy(place[draw.positives])
+        removed = torch.zeros((len(queries), len(pool) + 1), dtype=torch.bool)
+        for ids in groups:
+            removed |= known_positives(ids, targets, len(pool) + 1)
+        removed[torch.arange(len(targets)), targets] = True
+        if owned is not None:
+            removed[:, :-1] |= owned[:, torch.from_numpy(pool)]
+        positive = torch.linalg.vecdot(queries, functional.embedding(torch.from_numpy(draw.positives), candidates)) * scale
+        logits = (queries @ candidates[torch.from_numpy(pool)].T * scale).masked_fill(removed[:, :-1], -1e9)
+        losses = functional.softplus(torch.logsumexp(logits, dim=1) - positive)
+        return _mean(losses, weights)
+
+
+def _mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum().clamp_min(1e-12)
 
 
 def _log(probability: np.ndarray) -> Tensor:

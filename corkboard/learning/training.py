@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from corkboard.artifacts import write_atomically
 from corkboard.errors import ArtifactError, InputError
+from corkboard.learning.allocator import keep_freed_memory
 from corkboard.learning.config import TrainingConfig
 from corkboard.seeds import derive, generator
 
@@ -65,6 +66,7 @@ def train(
     run = _Run(model, config, seed, extra or {})
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
+    keep_freed_memory()
     with computing_threads(config.threads):
         _loop(run, loss_of, validate, progress, checkpoint)
     run.keep_best()

@@ -19,8 +19,15 @@ def lake_of_days(folder: Path, days: int) -> Lake:
     return lake_of(folder, actions=[*(action(f"e{day}", T0 + day * DAY + 1) for day in range(days)), action("last", T0 + days * DAY - 1)])
 
 
+WEEK = CalendarConfig(rank_days=7)
+
+
+def test_two_weeks_of_rows_and_two_of_test_unless_told_otherwise():
+    assert spans(84, CalendarConfig()) == (14, 14)
+
+
 def test_cuts_are_midnights_counted_back_from_the_end(tmp_path: Path) -> None:
-    calendar = Calendar.of(lake_of_days(tmp_path, 84))
+    calendar = Calendar.of(lake_of_days(tmp_path, 84), WEEK)
     assert (calendar.start_ms, calendar.end_ms) == (T0, T0 + 84 * DAY)
     assert calendar.rank_cut_ms == T0 + 70 * DAY  # 84 - 14 days of test
     assert calendar.item_cut_ms == T0 + 63 * DAY  # 70 - 7 days of ranking rows
@@ -33,7 +40,9 @@ def test_cuts_are_midnights_counted_back_from_the_end(tmp_path: Path) -> None:
 def test_a_click_years_later_is_one_more_day_and_moves_nothing_else(tmp_path: Path) -> None:
     """Somebody serves an old data set and clicks: the ranking span and the test must keep days on which something happened."""
     late = T0 + 900 * DAY
-    calendar = Calendar.of(lake_of(tmp_path, actions=[*(action(f"e{day}", T0 + day * DAY) for day in range(84)), action("late", late)]))
+    calendar = Calendar.of(
+        lake_of(tmp_path, actions=[*(action(f"e{day}", T0 + day * DAY) for day in range(84)), action("late", late)]), WEEK
+    )
     assert calendar.end_ms == late + DAY
     assert calendar.rank_cut_ms == T0 + 71 * DAY  # the test has 13 of the old days and the new one
     assert calendar.item_cut_ms == T0 + 64 * DAY
@@ -56,7 +65,7 @@ def test_a_window_leaves_out_what_is_older(tmp_path: Path) -> None:
     ],
 )
 def test_a_short_lake_keeps_half_of_its_days_for_item_models(days: int, test: int, rank: int) -> None:
-    assert spans(days, CalendarConfig()) == (test, rank)
+    assert spans(days, WEEK) == (test, rank)
 
 
 @pytest.mark.parametrize("days", [4, 5, 6, 9, 17, 41])

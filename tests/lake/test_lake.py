@@ -37,6 +37,13 @@ def test_ranges_are_half_open_and_sorted(tmp_path: Path) -> None:
     assert lake.time_range() == (T0, T0 + DAY)
 
 
+def test_the_newest_row_of_a_table_and_of_a_view(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path, actions=[action("a", T0), action("b", T0 + 5), action("c", T0 + DAY)])
+    assert lake.newest_ms("actions") == T0 + DAY
+    assert lake.newest_ms("served") is None
+    assert [lake.until(T0 + cut).newest_ms("actions") for cut in (0, 1, 5, 6, DAY, DAY + 1)] == [None, T0, T0, T0 + 5, T0 + 5, T0 + DAY]
+
+
 def test_rows_are_sorted_over_commits_too(tmp_path: Path) -> None:
     for prefix in ("x", "y"):
         ingest_frames(tmp_path, {"actions": many_actions(3000, prefix=prefix).with_columns(pl.col("time_ms") // HOUR * HOUR)}, prefix)

@@ -122,3 +122,54 @@ def test_log_q_undoes_popularity_bias() -> None:
         return float(gap.detach())
 
     assert learned(corrected=True) > learned(corrected=False) + 1.0
+
+
+def test_both_pools_in_one_softmax_by_hand() -> None:
+    # positives 10 and 11, pool 12 and 13; queries along the first two axes. Q of a positive: 1 - (1 - 1/2)^2 (1 - 1/100)^2, of 12 and 13:
+    # 1 - (99/100)^2, for they were never seen as positives
+    config = SampledSoftmaxConfig(separate_pools=False, exact_probability=True, temperature=1.0)
+    draw = Draw.of(np.array([10, 11]), np.array([12, 13]))
+    value = float(SampledSoftmax(config, 100, seed=0)(torch.eye(4)[:2], torch.eye(4), draw).detach())
+    seen, unseen = 1 - 0.25 * 0.99**2, 1 - 0.99**2
+    expected = -math.log((math.e / seen) / (math.e / seen + 1 / seen + 2 / unseen))
+    assert value == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_the_correction_all_negatives_count_alike() -> None:
+    config = SampledSoftmaxConfig(separate_pools=False, correct=False, temperature=1.0)
+    value = float(
+        SampledSoftmax(config, 100, seed=0)(torch.eye(4)[:2], torch.eye(4), Draw.of(np.array([10, 11]), np.array([12, 13]))).detach()
+    )
+    assert value == pytest.approx(math.log(math.e + 3) - 1, abs=1e-5)
+
+
+def test_the_three_masks_in_one_softmax() -> None:
+    # rows: query 1 of user 1 has 10, query 1 again (another user) has 11, query 2 of user 1 has 12; the pool holds 10 and 13
+    config = SampledSoftmaxConfig(separate_pools=False, correct=False, temperature=1.0)
+    draw = Draw.of(np.array([10, 11, 12]), np.array([10, 13]))
+    loss = SampledSoftmax(config, 100, seed=0)(torch.eye(4)[:3], torch.eye(4), draw, np.array([1, 1, 2]), np.array([1, 2, 1]))
+    # negatives of row 0: 13 (11 by query, 12 by user, 10 itself); of row 1: 12, 13 (10 by query); of row 2: 11, 13 (10 by user)
+    expected = (math.log(math.e + 1) + 2 * math.log(math.e + 2)) / 3 - 1
+    assert float(loss.detach()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_pool_alone_by_hand() -> None:
+    # negatives of row 0: 12 (10 is itself); of row 1: 10 and 12; without in-batch negatives, 11 is none of row 0
+    config = SampledSoftmaxConfig(in_batch=False, temperature=1.0)
+    draw = Draw.of(np.array([10, 11]), np.array([10, 12, 12]))
+    loss = SampledSoftmax(config, 100, seed=0)
+    value = float(loss(torch.eye(3)[:2], torch.eye(3), draw).detach())
+    assert value == pytest.approx((math.log(math.e + 1) + math.log(math.e + 2)) / 2 - 1, abs=1e-5)
+    # with both rows one user's, 10 is no negative of row 1 either
+    value = float(loss(torch.eye(3)[:2], torch.eye(3), draw, None, np.array([7, 7]), torch.tensor([1.0, 3.0])).detach())
+    assert value == pytest.approx(math.log(math.e + 1) - 1, abs=1e-5)
+
+
+def test_the_pool_alone_without_any_negative_left() -> None:
+    queries = torch.eye(2, requires_grad=True)
+    loss = SampledSoftmax(SampledSoftmaxConfig(in_batch=False, temperature=1.0), 10, seed=0)
+    value = loss(queries, torch.eye(2), Draw.of(np.array([0, 1]), np.array([0])), None, np.array([3, 3]))
+    value.backward()
+    assert float(value.detach()) == pytest.approx(0.0, abs=1e-6)
+    assert queries.grad is not None
+    assert torch.isfinite(queries.grad).all()
