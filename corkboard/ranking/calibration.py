@@ -57,6 +57,17 @@ def fit_platt(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
     return slope, offset
 
 
+def fit_level(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The offset that alone makes the mean prediction the observed rate, for heads whose few positives say nothing of a slope.
+
+    Arrays as in :func:`fit_platt`; half a positive and half a negative are added, so that a rate is never 0 or 1.
+    """
+    weights = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
+    total = float(weights.sum())
+    rate = (float(weights @ np.asarray(labels, np.float64)) + 0.5) / (total + 1.0)
+    return _level(np.asarray(logits, np.float64), np.full(len(labels), rate), weights) if total else 0.0
+
+
 def reliability(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, bins: int = 10) -> Reliability:
     """Compare predictions ``(n,)`` with 0/1 labels ``(n,)`` over ``bins`` equally filled bins."""
     weights = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)

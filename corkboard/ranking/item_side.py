@@ -1,7 +1,10 @@
 """The item side of request features: what a release knows of every item, by row of the catalogue.
 
-Rows are the catalogue's. An item that arrives live gets the next row and a vector in the index's overlay; it has no
+Rows are the catalogue's. An item that arrives live gets the next row and a vector in the overlay of each index; it has no
 counters and no neighbours yet, and the features say so.
+
+Two kinds of vector are told apart. *Content vectors* are the content tower's and every item has one that says anything of
+itself. *Item embeddings* are the item tower's that was trained together with the user vectors: the space of those.
 """
 
 from __future__ import annotations
@@ -56,15 +59,21 @@ def stat_features(counters: np.ndarray) -> np.ndarray:
 class ItemSide:
     """Everything request features need of items, in the rows of ``catalogue``.
 
-    ``index`` gives the content vectors of the rows, ``stats`` is :func:`stat_features` of a day for the rows
-    ``0 .. len(stats) - 1``; rows beyond arrived later and have none. ``neighbours`` are item-kNN neighbours.
+    ``index`` gives the content vectors of the rows and ``embedding`` their item embeddings; ``stats`` is :func:`stat_features`
+    of a day for the rows ``0 .. len(stats) - 1``; rows beyond arrived later and have none. ``neighbours`` are item-kNN neighbours.
     """
 
     def __init__(
-        self, catalogue: Catalogue, index: Index | None = None, stats: np.ndarray | None = None, neighbours: NeighbourTable | None = None
+        self,
+        catalogue: Catalogue,
+        index: Index | None = None,
+        stats: np.ndarray | None = None,
+        neighbours: NeighbourTable | None = None,
+        embedding: Index | None = None,
     ):
         self.catalogue = catalogue
         self.index = index
+        self.embedding = embedding
         self.stats = np.zeros((0, len(STAT_NAMES)), np.float32) if stats is None else np.asarray(stats, np.float32)
         self.neighbours = neighbours
         if self.stats.shape[1] != len(STAT_NAMES):
@@ -77,14 +86,18 @@ class ItemSide:
 
     def with_stats(self, stats: np.ndarray) -> ItemSide:
         """The same items with the counters of another day; everything else is shared."""
-        return ItemSide(self.catalogue, self.index, stats, self.neighbours)
+        return ItemSide(self.catalogue, self.index, stats, self.neighbours, self.embedding)
 
     def vectors(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32 ``(len(rows), dim)`` content vectors, zeros where there is none, and bool ``(len(rows),)`` where there is one."""
-        if self.index is None:
-            return np.zeros((len(rows), 1), np.float32), np.zeros(len(rows), bool)
-        vectors = self.index.vectors_of(rows)
-        return vectors, np.any(vectors, axis=1)
+        return _vectors(self.index, rows)
+
+    def embeddings(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32 ``(len(rows), dim)`` item embeddings, zeros where there is none, and bool ``(len(rows),)`` where there is one.
+
+        Without any item embeddings ``dim`` is 1.
+        """
+        return _vectors(self.embedding, rows)
 
     def stats_at(self, rows: np.ndarray) -> np.ndarray:
         """float32 ``(len(rows), len(STAT_NAMES))``, zeros where an item has no counters."""
@@ -100,6 +113,13 @@ class ItemSide:
         """float32 ``(len(rows),)`` log of the price in minor units, NaN where there is none."""
         price = self.catalogue.price_minor[rows]
         return np.where(price >= 0, np.log1p(np.maximum(price, 0)), np.nan).astype(np.float32)
+
+
+def _vectors(index: Index | None, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if index is None:
+        return np.zeros((len(rows), 1), np.float32), np.zeros(len(rows), bool)
+    vectors = index.vectors_of(rows)
+    return vectors, np.any(vectors, axis=1)
 
 
 def aligned_stats(stats: ItemStats, day: int, catalogue: Catalogue) -> np.ndarray:

@@ -50,6 +50,12 @@ def served_pages(lake: Lake, start_ms: int, end_ms: int) -> pl.DataFrame:
     return _numbered(pl.concat([frame.filter(~reported), narrowed]), keep=("features",))
 
 
+def served_requests(lake: Lake, start_ms: int, end_ms: int) -> pl.DataFrame:
+    """What the served log of [start_ms, end_ms) knows of each request: request_id, sequence, user_vector_space, user_vector_ms."""
+    served = lake.served(start_ms, end_ms).unique("request_id", keep="first", maintain_order=True)
+    return served.select("request_id", "sequence", "user_vector_space", "user_vector_ms")
+
+
 def sample_pages(slots: pl.DataFrame, acted: np.ndarray, max_rows: int, seed: int) -> np.ndarray:
     """Which slots to keep so that about ``max_rows`` remain: float64 ``(slots,)`` weights, 0 for those left out.
 

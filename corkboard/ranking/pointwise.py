@@ -17,9 +17,7 @@ from corkboard.errors import ArtifactError
 from corkboard.ranking.calibration import sigmoid
 from corkboard.ranking.features import FEATURE_NAMES
 from corkboard.ranking.ranker import RankerInput
-
-CLIP = 6.0
-"""Standardised features are cut at this many standard deviations, in training and in serving."""
+from corkboard.ranking.report import CLIP
 
 
 class PointwiseRanker:
@@ -35,7 +33,7 @@ class PointwiseRanker:
         self._tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         layers = sum(name.startswith("weight_") and name[7:].isdigit() for name in self._tensors)
         self._layers = [(self._tensors[f"weight_{k}"], self._tensors[f"bias_{k}"]) for k in range(layers)]
-        self._columns = _columns(self.feature_names)
+        self._columns = feature_columns(self.feature_names)
         if self._tensors["weight_skip"].shape != (len(self.feature_names), len(self._heads)):
             raise ArtifactError(
                 "The ranker's tensors do not fit its names",
@@ -65,7 +63,7 @@ class PointwiseRanker:
             hidden = np.maximum(hidden @ weight + bias, 0.0)
         return hidden @ tensors["weight_out"] + z @ tensors["weight_skip"] + tensors["bias_out"]
 
-    def contributions(self, features: np.ndarray, head_weights: np.ndarray) -> dict[str, float]:
+    def contributions(self, features: np.ndarray, head_weights: np.ndarray, given: RankerInput | None = None) -> dict[str, float]:
         """How much the utility of one item, features ``(F,)``, falls when one feature is set to its training mean."""
         used = features if self._columns is None else features[self._columns]
         ablated = np.tile(np.asarray(used, np.float32), (len(self.feature_names) + 1, 1))
@@ -90,8 +88,11 @@ class PointwiseRanker:
         return cls(artifact.config["heads"], artifact.tensors, artifact.config["feature_names"])
 
 
-def _columns(feature_names: Sequence[str]) -> np.ndarray | None:
-    """Where the ranker's features stand in FEATURE_NAMES; None when it reads all of them in order."""
+def feature_columns(feature_names: Sequence[str]) -> np.ndarray | None:
+    """Where a ranker's features stand in FEATURE_NAMES; None when it reads all of them in order.
+
+    Raises :class:`ArtifactError` for a feature that this version does not compute.
+    """
     if tuple(feature_names) == FEATURE_NAMES:
         return None
     place = {name: column for column, name in enumerate(FEATURE_NAMES)}

@@ -17,6 +17,7 @@ from corkboard.lake.lake import Lake
 from corkboard.lake.schema import ITEM_ACTIONS, user_key_expr
 from corkboard.ranking.config import RowsConfig
 from corkboard.ranking.features import FEATURE_NAMES, request_features
+from corkboard.ranking.history import HISTORY_LENGTH, PageHistories, request_history
 from corkboard.ranking.item_days import ItemDays
 from corkboard.ranking.item_side import STAT_NAMES, ItemSide
 from corkboard.ranking.table import TrainingRows, table_of
@@ -43,9 +44,14 @@ class Sampled:
         self._targets = acted_items(lake, *span, pages, seed)
 
     def rows(
-        self, items: ItemDays, heads: tuple[str, ...], candidates: CandidateFunction | None = None, progress: Progress | None = None
+        self,
+        items: ItemDays,
+        heads: tuple[str, ...],
+        candidates: CandidateFunction | None = None,
+        progress: Progress | None = None,
+        history_length: int = HISTORY_LENGTH,
     ) -> TrainingRows:
-        """Each acted-on item with sampled ones, features as of the action.
+        """Each acted-on item with sampled ones, features and history as of the action.
 
         What else was acted on that day is no negative. What was liked before is on neither side, as it would not be on a
         page: were only negatives cleared of it, "acted before" would give the positive away.
@@ -55,7 +61,7 @@ class Sampled:
         same_day: dict[tuple[str, int], set[str]] = {}
         for user, day, item_id in zip(users, (targets["time_ms"] // DAY_MS).to_list(), wanted, strict=True):
             same_day.setdefault((user, day), set()).add(item_id)
-        features, slots = [np.empty((0, len(FEATURE_NAMES)), np.float32)], []
+        features, histories, slots = [np.empty((0, len(FEATURE_NAMES)), np.float32)], [], []
         moments = targets.select("page", "time_ms", "tenant", user_id="user_key")
         for done, (moment, state) in enumerate(replay(self._lake, moments, self._limits)):
             page, now_ms, day = moment["page"], moment["time_ms"], moment["time_ms"] // DAY_MS
@@ -67,18 +73,19 @@ class Sampled:
             others = sampler.draw(state, now_ms, side, same_day[users[page], day] | liked)
             rows = np.concatenate([[target], others]).astype(np.int64)
             features.append(request_features(state, now_ms, rows, side))
+            histories.append(request_history(state, now_ms, side, history_length))
             slots += [(page, item_id) for item_id in side.catalogue.ids_of(rows)]
             if progress and done % _REPORT_EVERY == 0:
                 progress(done, targets.height)
-        return self._table(slots, np.concatenate(features), heads)
+        return self._table(slots, np.concatenate(features), heads, PageHistories.of(histories, items.catalogue.ids))
 
-    def _table(self, slots: list[tuple[int, str]], features: np.ndarray, heads: tuple[str, ...]) -> TrainingRows:
+    def _table(self, slots: list[tuple[int, str]], features: np.ndarray, heads: tuple[str, ...], histories: PageHistories) -> TrainingRows:
         frame = pl.DataFrame(slots, schema={"page": pl.UInt32, "item_id": pl.String}, orient="row").with_row_index("order")
         facts = self._targets.rename({"item_id": "target"}).with_columns(request_id=pl.format("sampled:{}", "page"))
         frame = frame.join(facts, on="page").sort("order").with_columns(position=pl.lit(-1), randomised=pl.lit(False), weight=pl.lit(1.0))
         hit = pl.col("item_id") == pl.col("target")
         labels = frame.select((hit & pl.col("actions").list.contains(head)).cast(pl.Float32).alias(head) for head in heads).to_numpy()
-        return table_of(frame, features, np.ascontiguousarray(labels), heads, sampled=True)
+        return table_of(frame, features, np.ascontiguousarray(labels), heads, sampled=True, histories=histories)
 
 
 def acted_items(lake: Lake, start_ms: int, end_ms: int, max_pages: int, seed: int) -> pl.DataFrame:

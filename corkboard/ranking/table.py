@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.ranking.history import PageHistories
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,19 @@ class TrainingRows:
     item_ids: np.ndarray
     user_ids: list[str]
     pages: pl.DataFrame
-    """request_id, tenant, user_key, time_ms of each page."""
+    """request_id, tenant, user_key, time_ms of each page, numbered by their order."""
     heads: tuple[str, ...]
     feature_names: tuple[str, ...] = FEATURE_NAMES
     sampled_negatives: bool = False
     """The data has no impressions; probabilities are relative to the sampling and every table must say so."""
+    histories: PageHistories | None = None
+    """The newest actions before each page, parallel to ``pages``."""
+    user_vectors: np.ndarray | None = None
+    """float32 ``(pages, dim)``: the user vector that each page had, or would have had; zeros where there was none."""
+    user_vector_known: np.ndarray | None = None
+    """bool ``(pages,)``; None where ``user_vectors`` is."""
+    user_vector_hours: np.ndarray | None = None
+    """float32 ``(pages,)``: hours from the newest action that the vector knows to the page, 0 where there is none."""
 
     def __len__(self) -> int:
         return len(self.time_ms)
@@ -49,8 +58,15 @@ class TrainingRows:
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
-def table_of(slots: pl.DataFrame, features: np.ndarray, labels: np.ndarray, heads: Sequence[str], sampled: bool = False) -> TrainingRows:
-    """Rows from slots (:data:`corkboard.ranking.pages.SLOT_COLUMNS`) in the order of time, with features and labels beside them."""
+def table_of(
+    slots: pl.DataFrame,
+    features: np.ndarray,
+    labels: np.ndarray,
+    heads: Sequence[str],
+    sampled: bool = False,
+    histories: PageHistories | None = None,
+) -> TrainingRows:
+    """Rows from slots (:data:`corkboard.ranking.pages.SLOT_COLUMNS`) in the order of time; ``histories`` are parallel to their pages."""
     users = slots["user_key"].unique(maintain_order=True)
     pages = slots.unique("page", keep="first", maintain_order=True).select("request_id", "tenant", "user_key", "time_ms", "page")
     return TrainingRows(
@@ -67,4 +83,5 @@ def table_of(slots: pl.DataFrame, features: np.ndarray, labels: np.ndarray, head
         pages=pages.drop("page"),
         heads=tuple(heads),
         sampled_negatives=sampled,
+        histories=histories,
     )
