@@ -86,6 +86,20 @@ def retrieval_figure(task: RetrievalTask, scorer: Scorer, config: EvaluationConf
     return _recall(np.concatenate(asked.found[""].hits), asked.users, len(task.user_ids))
 
 
+def retrieval_figures(
+    task: RetrievalTask, scorers: Mapping[str, Scorer], config: EvaluationConfig | None = None
+) -> dict[str, dict[str, PerUser]]:
+    """Scorer -> measure -> figure by user, where no table is wanted: to be kept, and put together with other seeds later."""
+    config = config or EvaluationConfig()
+    asked = _ask(task, scorers, config)
+    return {name: _figures(one, asked.users, task, config) for name, one in asked.found.items()}
+
+
+def retrieval_measures(config: EvaluationConfig) -> list[Measure]:
+    """The columns that :func:`retrieval_figures` has figures for."""
+    return [measure for measure in _measures(config) if not measure.name.startswith("P90 coverage")]
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What every scorer answered, beside the user and the item of each pair, int64 ``(pairs,)`` over all moments."""

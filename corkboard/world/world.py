@@ -27,6 +27,7 @@ from corkboard.world.log import SURFACES
 from corkboard.world.looks import Looks
 from corkboard.world.oracle import Oracle, expected_utility
 from corkboard.world.people import INTERESTS, People
+from corkboard.world.requests import random_requests
 from corkboard.world.simulate import Simulation
 from corkboard.world.vocabulary import FACETS, PICTURE_FACETS
 from corkboard.world.vocabulary import TOPICS as WORD_TOPICS
@@ -208,6 +209,19 @@ class World:
                 **dict(zip(ACTIONS, chances, strict=True)),
             }
         )
+
+    def random_requests(self, start_ms: int, end_ms: int, count: int, seed: int = 0, times: int = 1) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """``count`` requests in random order, apart from the log: (slots, actions), in order of time.
+
+        Each is asked at the moment of a logged home page of [start, end), ``times`` times in a row; pages are drawn without replacement
+        and, where there are too few, round by round: that page's items in a fresh random order, and what the person then does, by the
+        code that made the log. ``slots`` has one row an item shown: request_id, user_id, item_id, page_id (the logged request, so that
+        a model needs to score a page only once, however often it was asked), time_ms, position and the truth about it, as in
+        :meth:`page_truth`; ``actions`` one row an action: request_id, user_id, item_id, time_ms (of the request), position, action.
+
+        Nothing in the world changes: no log, no memory. Raises :class:`InputError` where no home page was shown in that time.
+        """
+        return random_requests(self._oracle, self.names, self.simulation.made[0], (start_ms, end_ms), count, seed, times)
 
     def facets(self) -> pl.DataFrame:
         """item_id and the true topic (a word), second topic and facets of every item, whatever its views say of them."""

@@ -81,13 +81,13 @@ def test_an_evaluation_of_a_real_lake_names_what_it_was_measured_on(tmp_path):
     items, actions = clubs()
     ingest_frames(tmp_path, {"items": frame("items", items), "actions": frame("actions", actions)}, source="clubs")
     lake = Lake(tmp_path)
-    span = Calendar.of(lake, CalendarConfig(test_days=6))
+    span = Calendar.of(lake, CalendarConfig(test_days=6, rank_days=7))
     config = EvaluationConfig(replicates=100, seed=5)
     found = Evaluation.of(lake, span, [baseline_table(lake, span, config)], config)
     assert found.split_hash == span.split_hash(lake)
     assert (found.snapshot, found.seed, found.calendar["rank_cut_ms"]) == (lake.snapshot, 5, span.rank_cut_ms)
     assert found.table("retrieval").cell("EASE", "recall@10").users == found.table("retrieval").facts["users"]
-    other = Calendar.of(lake, CalendarConfig(test_days=5))
+    other = Calendar.of(lake, CalendarConfig(test_days=5, rank_days=7))
     assert Evaluation.of(lake, other, []).split_hash != found.split_hash
 
 

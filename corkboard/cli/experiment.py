@@ -1,0 +1,120 @@
+"""`corkboard experiment NAME`: published claims, measured again. One command an experiment; each writes below its own folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corkboard.cli.options import Json, Set
+
+if TYPE_CHECKING:
+    from corkboard.experiments.result import Evaluation
+
+app = typer.Typer(
+    no_args_is_help=True, help="Measure published claims again: on simulated worlds whose causes are known, and on public data."
+)
+
+DEFAULT_FOLDER = Path("workspace/experiments")
+
+Folder = Annotated[
+    Path, typer.Option("--workspace", "-w", help="Where figures, worlds and reports are kept; a second call goes on from there.")
+]
+Seeds = Annotated[int, typer.Option(min=1, help="How many seeds; at least five are needed for a verdict.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Tiny sizes: everything runs, no figure means anything.")]
+
+
+@app.command("spine")
+def spine(
+    seeds: Seeds = 5,
+    minutes: Annotated[float, typer.Option(min=0, help="Time budget; what does not fit is reported as not measured.")] = 60.0,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes of one thread each; 0 works in this one.")] = 2,
+    folder: Folder = DEFAULT_FOLDER / "spine",
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """PinnerFormer and TransAct on worlds of known causes: claims of their papers, and controls with a cause switched off."""
+    from corkboard.cli import printing
+    from corkboard.config import load
+    from corkboard.experiments.spine import run_spine
+    from corkboard.experiments.spine_config import SpineConfig
+    from corkboard.experiments.spine_report import print_report, to_dict, write_reports
+
+    base = SpineConfig.quick() if quick else SpineConfig()
+    config = load(SpineConfig, overrides=overrides or (), environ={}, base=base.model_dump())
+    result = run_spine(folder, config, seeds, minutes, _say, workers)
+    files = write_reports(result, folder)
+    if as_json:
+        printing.print_json({**to_dict(result), "report": str(files["html"])})
+    else:
+        print_report(result)
+        print(f"report: {files['html']}, {files['md']}, {files['json']}")
+    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+
+
+Data = Annotated[Path, typer.Option("--data", help="The folder that holds the files; nothing is downloaded, nothing is copied.")]
+Minutes = Annotated[float, typer.Option(min=0, help="Time budget; what does not fit is reported as not measured.")]
+Workers = Annotated[int, typer.Option(min=0, max=64, help="Processes of one thread each; 0 works in this one.")]
+
+
+@app.command("ml-1m")
+def ml_1m(
+    data: Data,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each tower is trained with.")] = 1,
+    minutes: Minutes = 60.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "ml-1m",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """MovieLens-1M, leave-one-out with all items ranked: the towers beside baselines and published figures."""
+    from corkboard.config import load
+    from corkboard.experiments.ml_1m import run_ml_1m
+    from corkboard.experiments.real_config import MovieLensConfig
+
+    config = load(MovieLensConfig, overrides=overrides or (), environ={}, base=MovieLensConfig().model_dump())
+    found = run_ml_1m(data, folder, _say, minutes=minutes, seeds=seeds, workers=workers, config=config)
+    _told(found, folder, as_json)
+
+
+@app.command("grocery")
+def grocery(
+    data: Data,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each tower is trained with.")] = 3,
+    minutes: Minutes = 60.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "grocery",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Grocery purchases by the global split in time: the towers on real data without any text, beside baselines."""
+    from corkboard.config import load
+    from corkboard.experiments.grocery import run_grocery
+    from corkboard.experiments.real_config import GroceryConfig
+
+    config = load(GroceryConfig, overrides=overrides or (), environ={}, base=GroceryConfig().model_dump())
+    found = run_grocery(data, folder, _say, minutes=minutes, seeds=seeds, workers=workers, config=config)
+    _told(found, folder, as_json)
+
+
+def _told(found: Evaluation, folder: Path, as_json: bool) -> None:
+    """Keep the tables beside the runs and print them; exit code 1 where a run failed."""
+    from corkboard.cli import printing
+    from corkboard.experiments.report import write_report
+
+    page = write_report(found, folder / "report.html")
+    stored = found.save(folder / "report.json")
+    if as_json:
+        printing.print_json({**found.to_dict(), "report": str(page)})
+    else:
+        found.print()
+        print(f"report: {page}, {stored}")
+    raise SystemExit(1 if found.warnings else 0)
+
+
+def _say(line: str) -> None:
+    """One line of progress, beside the output."""
+    print(f"  {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,111 @@
+"""The grocery experiment on made purchases: the cut is kept, a tower learns from them, and a run is kept."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from corkboard.errors import NotFound
+from corkboard.experiments import grocery
+from corkboard.experiments.evaluate import POPULARITY, evaluate_retrieval, retrieval_figures, retrieval_measures
+from corkboard.experiments.grocery import Purchases, prepared_lake, run_grocery
+from corkboard.experiments.real_config import GroceryConfig
+
+from .fakes import Fixed
+
+DATA = Path(os.environ.get("CORKBOARD_DATA") or "no data here")
+DAYS, ITEMS = 40, 20
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eighty people buy a dozen of twenty things, in the order of a circle, on drawn days."""
+    rng, rows = np.random.default_rng(0), ["user_id\titem_id\ttime"]
+    for user in range(80):
+        start = rng.integers(ITEMS)
+        days = np.sort(rng.choice(DAYS, 12, replace=False))
+        rows += [f"{user}\t{(start + step) % ITEMS}\t{1_300_000_000 // 86400 * 86400 + day * 86400}" for step, day in enumerate(days)]
+    place = tmp_path_factory.mktemp("data") / "groceries"
+    place.mkdir()
+    (place / "train.csv").write_text("\n".join(rows))
+    (place / "item_meta.csv").write_text("item_id\ti_category\tr_complement\tr_substitute\n1\t0\t[2]\t[]\n")
+    return place
+
+
+def small(**more):
+    base = GroceryConfig.model_validate({"passes": 6, "calendar": {"test_days": 10, "rank_days": 5}, "evaluation": {"min_actions": 2}})
+    dump = base.model_dump()
+    dump["tower"] |= {"dim": 16, "batch": 16, "groups": 1, "token_dropout": 0.0}
+    dump["tower"]["items"] |= {"id_dim": 16, "hidden": 16}
+    dump["tower"]["encoder"] |= {"width": 16, "dropout": 0.0}
+    dump["tower"]["training"] |= {"learning_rate": 0.02, "warmup_steps": 5}
+    return GroceryConfig.model_validate({**dump, **more})
+
+
+@pytest.fixture(scope="module")
+def purchases(folder, tmp_path_factory):
+    return Purchases(prepared_lake(folder, tmp_path_factory.mktemp("runs")), small())
+
+
+def test_models_see_nothing_from_b_on(purchases):
+    assert purchases.histories.time_ms.max() < purchases.task.before_ms == purchases.calendar.rank_cut_ms
+    assert len(purchases.histories.item_ids) == len(purchases.task.item_ids)
+
+
+def test_a_pass_reads_everybody_who_bought_lately(purchases):
+    """Eighty people in steps of sixteen are five a pass; who bought in the last day alone are fewer."""
+    assert purchases._settings("sasrec").training.steps == 6 * 5
+    dump = small().model_dump()
+    dump["tower"]["objective"]["recent_days"] = 1.0
+    late = Purchases(purchases.lake, GroceryConfig.model_validate(dump))
+    assert late._settings("sasrec").training.steps < 6 * 5
+    assert late._settings("next_action").objective.name == "next_action"
+
+
+def test_a_tower_finds_what_follows_and_a_stranger_scores_zero(purchases):
+    scorer = purchases.tower("sasrec", seed=0)
+    found = retrieval_figures(purchases.task, {"tower": scorer, "popularity": purchases.baselines[POPULARITY]}, small().evaluation)
+    assert found["tower"]["NDCG@10"].value > found["popularity"]["NDCG@10"].value + 0.1
+    scores = scorer.score_users([purchases.task.user_ids[0], "nobody"], purchases.task.before_ms)
+    assert scores.shape == (2, len(purchases.task.item_ids))
+    assert scores[0].any()
+    assert not scores[1].any()
+
+
+def test_figures_by_user_are_those_of_the_table(purchases):
+    task, config = purchases.task, small().evaluation
+    scorers = {POPULARITY: Fixed(np.arange(len(task.item_ids))), "other": Fixed(-np.arange(len(task.item_ids)))}
+    table, figures = evaluate_retrieval(task, scorers, config), retrieval_figures(task, scorers, config)
+    for row in scorers:
+        for measure in retrieval_measures(config):
+            assert figures[row][measure.name].value == table.cell(row, measure.name).value
+
+
+def test_an_experiment_is_run_once_and_told_from_what_is_kept(folder, tmp_path):
+    config, heard = small(passes=1), []
+    first = run_grocery(folder, tmp_path, heard.append, minutes=5, seeds=2, workers=0, config=config)
+    table = first.table("retrieval")
+    assert [row.name for row in table.rows] == [*grocery.BASELINES, *grocery.TOWERS]
+    assert all(row.cells["recall@10"].value is not None for row in table.rows)
+    heard.clear()
+    again = run_grocery(folder, tmp_path, heard.append, minutes=0, seeds=2, workers=0, config=config)
+    assert again.table("retrieval").rows == table.rows
+    assert heard == []
+    assert again.split_hash == first.split_hash
+    more = run_grocery(folder, tmp_path, heard.append, minutes=0, seeds=3, workers=0, config=config).table("retrieval")
+    assert more.cell("SASRec-style", "recall@10").verdict == "not measured"
+    assert more.cell("EASE", "recall@10").value == table.cell("EASE", "recall@10").value
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(NotFound, match="nowhere"):
+        run_grocery(tmp_path / "nowhere", tmp_path / "runs", lambda line: None, config=small())
+
+
+@pytest.mark.skipif(not (DATA / "amazon-grocery-rechorus").exists(), reason="set CORKBOARD_DATA to the folder that holds the data")
+def test_the_real_task_is_the_one_of_the_results_page(tmp_path):
+    here = Purchases(prepared_lake(DATA / "amazon-grocery-rechorus", tmp_path), GroceryConfig())
+    assert (len(here.task.user_ids), len(here.task.item_ids), here.task.positives) == (468, 8664, 1237)
+    assert pl.Series(here.task.user_ids).is_in(here.histories.user_keys).all()
