@@ -2,7 +2,9 @@
 
     python benchmarks/feed.py --json
 
-The load comes from a process of its own on the same machine, so on two cores client and server share them.
+Every page must have had at least 300 candidates in the light ranker and 100 in the full one, and the run fails otherwise: a
+page that ranks less is no comparison. The load comes from a process of its own on the same machine, so on two cores client and
+server share them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from harness import OUT, Client, action, arguments, finish, server, world_worksp
 
 from corkboard.lake.ingest import ingest_file
 from corkboard.pipeline.ledger import machine
+
+LEAST = {"light_candidates": 300, "full_candidates": 100}
+"""Candidates that every page must have had in each ranker, with 5,000 items."""
 
 
 def main() -> None:
@@ -45,7 +50,10 @@ def load(port: int, pages: int, connections: int) -> dict:
     client = Client(port)
     for user in users[:30]:
         client.page(user)
-    single = np.array([timed(client, users[n % len(users)]) for n in range(pages)])
+    single, counts = [], []
+    for n in range(pages):
+        single.append(timed(client, users[n % len(users)]))
+        counts.append(client.counts())
     rate, loaded = concurrent(port, users, pages, connections)
     items = [item["item_id"] for item in client.page(users[0], k=25)["items"]]
     events_per_s = live_events(client, users, items)
@@ -60,8 +68,19 @@ def load(port: int, pages: int, connections: int) -> dict:
         "live_events_per_s": events_per_s,
         "action_to_page_p99_ms": float(np.percentile(reaction, 99)),
         "action_to_page_p50_ms": float(np.percentile(reaction, 50)),
+        **ranked(counts),
         **where_the_time_goes(client, users, float(p50)),
     }
+
+
+def ranked(counts: list[dict[str, int]]) -> dict[str, int]:
+    """The fewest candidates that any page had in each ranker, and the median; ``AssertionError`` where a page had too few."""
+    found = {}
+    for name, least in LEAST.items():
+        values = np.array([count.get(name, 0) for count in counts])
+        found |= {name: int(values.min()), f"{name}_median": int(np.median(values))}
+        assert values.min() >= least, f"{(values < least).sum()} of {len(values)} pages had fewer than {least} {name}: {values.min()}"
+    return found
 
 
 def where_the_time_goes(client: Client, users: list[str], p50_ms: float, pages: int = 200) -> dict:
@@ -69,10 +88,8 @@ def where_the_time_goes(client: Client, users: list[str], p50_ms: float, pages: 
     stages: dict[str, list[float]] = {}
     for n in range(pages):
         client.page(users[n % len(users)])
-        for entry in client.timing.split(","):
-            name, _, duration = entry.strip().partition(";dur=")
-            if duration:
-                stages.setdefault(name, []).append(float(duration))
+        for name, duration in client.stages_ms().items():
+            stages.setdefault(name, []).append(duration)
     medians = {f"stage_{name}_ms": float(np.median(values)) for name, values in stages.items()}
     return {**medians, "stage_rest_ms": p50_ms - sum(ms for name, ms in medians.items() if name != "stage_total_ms")}
 

@@ -68,6 +68,20 @@ class Client:
             raise AssertionError(f"{method} {path}: {response.status} {data[:500]!r}")
         return json.loads(data)
 
+    def stages_ms(self) -> dict[str, float]:
+        """Milliseconds by stage of the last page, by the server's own clock."""
+        return {name: float(value) for name, value in self._timing("dur")}
+
+    def counts(self) -> dict[str, int]:
+        """How many candidates went into each ranker for the last page."""
+        return {name: int(value.strip('"')) for name, value in self._timing("desc")}
+
+    def _timing(self, kind: str) -> Iterator[tuple[str, str]]:
+        for entry in self.timing.split(","):
+            name, found, value = entry.strip().partition(f";{kind}=")
+            if found:
+                yield name, value
+
     def events(self, events: list[dict]) -> dict:
         return self.call("POST", "/v1/events", events)
 

@@ -6,6 +6,11 @@
 no action in 30 days. Then, each from the same beginning: nothing (the control), five saves in it, five hides in it, and both
 of these three days ago. The share is that of the next page of 25. The topic is chosen by the ten pages, so it falls back
 towards its usual share by itself, and a first page is not a tenth one: the ratios to the control are free of both.
+
+All of it runs four times, so that one sees who reacts: as served; with the full ranker's sequence of last actions emptied
+(`feed.ranker_sequence`); with the candidate sources that start from recent actions switched off (the quotas of
+`nearest`, `item_knn`, `same_creator` and `same_board`); and with both. The users and topics are those of the first run. `--variants served`
+runs the first alone.
 `--workspace` measures any other built workspace, for instance MovieLens by genre.
 """
 
@@ -13,6 +18,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +44,19 @@ SCENARIOS: dict[str, tuple[str | None, int]] = {
 """The action of the five taps, None for no taps, and how many days ago they were."""
 
 
+RECENT_SOURCES = ("nearest", "item_knn", "same_creator", "same_board")
+"""Candidate sources that start from what was done last."""
+NO_SEQUENCE = ("feed.ranker_sequence=false",)
+NO_SOURCES = tuple(f"retrieval.sources.quotas.{name}=0" for name in RECENT_SOURCES)
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "served": (),
+    "no_sequence": NO_SEQUENCE,
+    "no_recent_sources": NO_SOURCES,
+    "neither": (*NO_SEQUENCE, *NO_SOURCES),
+}
+"""Settings that switch parts off, by name."""
+
+
 @dataclass
 class Case:
     """One user with one topic, and what is measured for them."""
@@ -50,21 +69,30 @@ class Case:
 
 
 def main() -> None:
-    options = arguments(__doc__, users=50, workspace="", seed=1)
+    options = arguments(__doc__, users=50, workspace="", seed=1, variants=",".join(VARIANTS))
     world = open_workspace(Path(options.workspace)) if options.workspace else world_workspace("reaction")
     categories = dict(world.lake().items().select("item_id", "category").drop_nulls().iter_rows())
     with server(world.folder) as port:
         cases = choose(Client(port), world, categories, options.users, options.seed)
+    result: dict[str, float] = {}
+    for name in options.variants.split(","):
+        measure(world.folder, cases, categories, VARIANTS[name])
+        prefix = "" if name == "served" else f"{name}_"
+        result |= {prefix + figure: value for figure, value in summary(cases).items()}
+    finish(result, options.json)
+
+
+def measure(folder: Path, cases: list[Case], categories: dict[str, str], overrides: Sequence[str]) -> None:
+    """The share of each case's topic in every scenario, each from the same beginning."""
     now = int(time.time() * 1000)
     for scenario, (kind, days_ago) in SCENARIOS.items():
         when = now - days_ago * DAY_MS
-        with server(world.folder) as port:
+        with server(folder, overrides) as port:
             client = Client(port)
             for case in cases:
                 if kind is not None:
                     client.events([action(case.user_id, item, kind, when - n * 20_000) for n, item in enumerate(case.taps)])
                 case.share[scenario] = share(client.page(case.user_id, k=K), case.topic, categories)
-    finish(summary(cases), options.json)
 
 
 def choose(client: Client, world: Workspace, categories: dict[str, str], wanted: int, seed: int) -> list[Case]:

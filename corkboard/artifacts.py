@@ -443,13 +443,14 @@ class Releases:
         return release
 
     def choose(self, release_id: str) -> Release:
-        """Make a release live because somebody wants it to be, which is how one rolls back: what was live is withdrawn.
+        """Make a release live because somebody wants it to be, which is how one rolls back: what was live is withdrawn, and with it
+        what was made after the chosen one.
 
         A build does not promote a withdrawn release again; choosing it does.
         """
-        before = self.current_id()
-        withdrawn = (self.withdrawn() | {before or release_id}) - {release_id}
-        release = self.load(release_id)
+        release, before = self.load(release_id), self.current_id()
+        later = {other.id for other in self.list() if other.created_ms > release.created_ms}
+        withdrawn = (self.withdrawn() | later | {before or release_id}) - {release_id}
         write_atomically(self.folder / "withdrawn", "\n".join(sorted(withdrawn)).encode())
         return self.promote(release.id)
 

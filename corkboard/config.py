@@ -39,9 +39,11 @@ def load(
 ) -> Tree:
     """Build ``tree`` from its defaults, ``base`` laid over them, ``file`` (TOML), the environment and ``overrides`` ("path.to.key=value").
 
+    A value that is set changes itself alone: a section that one room fills with defaults of its own keeps the others of them.
     Raises :class:`ConfigError` for an unknown key, naming the nearest known one, and for a value of the wrong kind.
     """
-    values: dict[str, Any] = copy.deepcopy(dict(base or {}))
+    values: dict[str, Any] = tree().model_dump()
+    _merge(values, copy.deepcopy(dict(base or {})))
     if file is not None:
         _merge(values, _read_toml(file))
     for path, value in _from_environment(os.environ if environ is None else environ):
@@ -57,14 +59,15 @@ def load(
         raise _explain(tree, error) from None
 
 
-def fields(tree: type[Section], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+def fields(tree: type[Section], prefix: str = "", defaults: Section | None = None) -> Iterator[tuple[str, Any, str]]:
     """(path, default, explanation) of every leaf of the tree, in order; the reference page is made from it."""
+    defaults = defaults or tree()
     for name, field in tree.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield from fields(kind, f"{prefix}{name}.")
+        value = getattr(defaults, name)
+        if isinstance(value, Section):
+            yield from fields(type(value), f"{prefix}{name}.", value)
         else:
-            yield f"{prefix}{name}", field.get_default(call_default_factory=True), field.description or ""
+            yield f"{prefix}{name}", value, field.description or ""
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

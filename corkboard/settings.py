@@ -20,15 +20,41 @@ from corkboard.world.config import WorldConfig
 
 Scale = Literal["tiny", "small", "base", "large"]
 
+_PUBLISHED_USERS: dict[str, Any] = {
+    "pinnerformer": {
+        "dim": 256,
+        "encoder": {"window": 256, "width": 256, "heads": 8, "layers": 2},
+        "training": {"steps": 20_000, "learning_rate": 1e-3, "warmup_steps": 2_000},
+    }
+}
+"""Lengths and widths of the published PinnerFormer (256 actions, 256 wide); depth and steps as far as hours of a workstation go."""
+_PUBLISHED_RANKER: dict[str, Any] = {
+    "hybrid": {"transact": {"length": 100, "item_dim": 32, "action_dim": 32}, "epochs": 2, "cross_rank": 256}
+}
+"""Lengths and widths of the published TransAct."""
 _SCALES: dict[str, dict[str, Any]] = {
     "tiny": {
         "world": {"items": 300, "users": 150, "days": 42, "page_size": 12, "sessions": {"gap_days": 1.5}},
-        "embeddings": {"content": {"training": {"steps": 60}}},
-        "ranking": {"rows": {"max_rows": 30_000}, "pointwise": {"epochs": 3}},
+        "lake": {"calendar": {"rank_days": 7}},
+        "embeddings": {"content": {"training": {"steps": 60}}, "pinnerformer": {"training": {"steps": 40, "validate_every": 20}}},
+        "ranking": {
+            "rows": {"max_rows": 30_000},
+            "pointwise": {"epochs": 3},
+            "hybrid": {"epochs": 1},
+            "light": {"moments": 80, "training": {"steps": 60}},
+        },
     },
     "small": {},
-    "base": {"ranking": {"rows": {"max_rows": 2_000_000}}, "world": {"items": 20_000, "users": 10_000}},
-    "large": {"ranking": {"rows": {"max_rows": 10_000_000}}, "world": {"items": 200_000, "users": 100_000}},
+    "base": {
+        "ranking": {"rows": {"max_rows": 2_000_000}, **_PUBLISHED_RANKER},
+        "embeddings": _PUBLISHED_USERS,
+        "world": {"items": 20_000, "users": 10_000},
+    },
+    "large": {
+        "ranking": {"rows": {"max_rows": 10_000_000}, **_PUBLISHED_RANKER},
+        "embeddings": _PUBLISHED_USERS,
+        "world": {"items": 200_000, "users": 100_000},
+    },
 }
 """What the dial sets; an explicit value wins over it. ``small`` is what the defaults are made for."""
 

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from corkboard.experiments.result import Evaluation
     from corkboard.feed.home import Feed
     from corkboard.feed.page import Page
+    from corkboard.feed.weights import WorkspaceWeights
     from corkboard.lake.calendar import Calendar
     from corkboard.lake.ingest import IngestReport
     from corkboard.lake.lake import Lake
     from corkboard.pipeline.build import Announce, Builder, BuildReport
     from corkboard.pipeline.gates import Gates
     from corkboard.pipeline.ledger import Ledger, Progress
+    from corkboard.pipeline.rescore import Rescored
+    from corkboard.ranking.config import UtilityWeights
     from corkboard.state.sqlite import SqliteStore
     from corkboard.world.world import World
 
@@ -223,6 +226,16 @@ class Workspace:
         evaluation.save(path.with_suffix(".json"))
         return write_report(evaluation, path)
 
+    def rescore(self, days: int = 7, max_pages: int = 5_000, progress: Progress | None = None) -> Rescored:
+        """Compute the pages served in the last days again, by the release that served them, and compare with what was logged."""
+        from corkboard.pipeline.rescore import rescore
+
+        if not self.store_file.exists():
+            return rescore(self.lake(), self.releases, self.settings, None, days, max_pages, progress)
+        self.ingest_store()
+        with closing(self.store()) as store:
+            return rescore(self.lake(), self.releases, self.settings, store, days, max_pages, progress)
+
     # --------------------------------------------------------------------------------------------------------------- serve
 
     @property
@@ -235,6 +248,13 @@ class Workspace:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         return SqliteStore(self.store_file, self.settings.state)
+
+    @property
+    def utility_weights(self) -> WorkspaceWeights:
+        """What actions are worth: the settings, and what was changed while serving."""
+        from corkboard.feed.weights import WorkspaceWeights
+
+        return WorkspaceWeights(self.folder, self.settings.ranking.utility)
 
     def lay_base(self, store: SqliteStore) -> None:
         """Lay the users as of the live release's lake under the live events of ``store``."""
@@ -254,13 +274,21 @@ class Workspace:
             raise NotFound("No release is live", found=str(self.folder), hint="Run `corkboard build` first.")
         store, settings = self.store(), self.settings
         self.lay_base(store)
-        return Feed.load(release, store, settings.feed, settings.ranking.utility, settings.retrieval.sources)
+        return Feed.load(release, store, settings.feed, self.utility_weights.read(), settings.retrieval.sources)
 
     def page(self, user_id: str, k: int = 25, now_ms: int | None = None, **request: Any) -> Page:
         """The page that a user would get now. It is not written to the served log."""
         from corkboard.feed.page import RecommendRequest
 
         return self._live.recommend(RecommendRequest(user_id=user_id, k=k, now_ms=now_ms or int(time.time() * 1000), log=False, **request))
+
+    def preview(self, user_id: str, weights: UtilityWeights, k: int = 25, now_ms: int | None = None) -> tuple[Page, Page]:
+        """The page that a user would get now, and the same page under other utility weights. Neither is logged."""
+        from corkboard.feed.page import RecommendRequest
+
+        request = RecommendRequest(user_id=user_id, k=k, now_ms=now_ms or int(time.time() * 1000), log=False)
+        plain = self._live.with_weights(self._live.weights, in_order=True)
+        return plain.recommend(request), plain.with_weights(weights).recommend(request)
 
     def recommend(self, user_id: str, k: int = 25, **request: Any) -> ItemList:
         """The items of :meth:`page`."""

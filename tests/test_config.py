@@ -52,3 +52,25 @@ def test_a_value_cannot_be_used_as_a_section():
 
 def test_fields_lists_leaves_with_their_explanation():
     assert list(fields(Tree)) == [("serving.port", 8000, "The port, 1 to 65535."), ("name", "demo", "A name.")]
+
+
+class Steps(Section):
+    """A section."""
+
+    steps: int = 150
+    """Steps."""
+    rate: float = 6.0
+    """Rate."""
+
+
+class Room(Section):
+    """A room that fills a section with defaults of its own."""
+
+    inner: Steps = Steps(rate=3.0)
+    """The section."""
+
+
+def test_setting_one_value_leaves_the_defaults_of_its_neighbours():
+    assert load(Room, overrides=["inner.steps=7"]).inner == Steps(steps=7, rate=3.0)
+    assert load(Room, base={"inner": {"steps": 8}}).inner == Steps(steps=8, rate=3.0)
+    assert [(path, default) for path, default, _ in fields(Room)] == [("inner.steps", 150), ("inner.rate", 3.0)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from corkboard.cli import build, check, config, demo, doctor, evaluate, feed, ingest, release, serve, show, simulate
+from corkboard.cli import build, check, config, demo, doctor, evaluate, experiment, feed, ingest, release, rescore, serve, show, simulate
 
 app = typer.Typer(
     name="corkboard",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 for verb in (demo.demo, ingest.ingest, check.check, build.build, evaluate.evaluate, serve.serve, feed.feed, show.show, simulate.simulate):
     app.command()(verb)
-for verb in (config.config, doctor.doctor):
+for verb in (rescore.rescore, config.config, doctor.doctor):
     app.command()(verb)
 app.add_typer(release.app, name="release")
+app.add_typer(experiment.app, name="experiment")

@@ -51,8 +51,17 @@ class FeedConfig(Section):
 
     max_k: int = Field(200, ge=1)
     """Longest page."""
-    sequence_length: int = Field(100, ge=0)
-    """Newest actions that are written into the served log."""
+    light_ranker: bool = True
+    """Let the light ranker choose what the full one scores. Off, or without one, the sources' own order chooses."""
+    full_candidates: int = Field(120, ge=1)
+    """Candidates that go through to features and the full ranker; more for pages longer than a quarter of it."""
+    sequence_length: int = Field(100, ge=1)
+    """Newest actions that the ranker reads and that are written into the served log."""
+    ranker_sequence: bool = True
+    """Off gives the full ranker an empty sequence, as if the store of recent actions were down: what is lost is what the sequence does."""
+    user_vector_max_age_hours: float = Field(240.0, gt=0)
+    """How long a user's newer actions may be missing from the nightly vector before the request does without it, in hours. With a batch
+    every night 48 says that two of them failed; the default leaves a week for data that is built less often."""
     chain_items: int = Field(1000, ge=1)
     """Items that a chain of pages remembers so as not to repeat them."""
     cursor_items: int = Field(200, ge=1)
@@ -60,7 +69,7 @@ class FeedConfig(Section):
     clock_skew_s: float = Field(300.0, ge=0)
     """An action dated at most this far in the future still counts, in seconds: clients' clocks are not ours."""
     trace: bool = True
-    """Write every candidate with its rank into the served log, so that `explain` can say why an item is missing; some 14 kB a page."""
+    """Write every candidate with its rank into the served log, so that `explain` can say why an item is missing; some 23 kB a page."""
     explained_features: int = Field(8, ge=1)
     """Features that an explanation lists."""
     seen: SeenConfig = SeenConfig()

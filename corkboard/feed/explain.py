@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from corkboard.feed.rules import EXPLANATIONS
 from corkboard.ranking.config import UtilityWeights
-from corkboard.ranking.ranker import Contributes, Ranker
-from corkboard.ranking.utility import utility_terms, weight_vector
+from corkboard.ranking.ranker import Contributes, Ranker, RankerInput
+from corkboard.ranking.utility import logged_weights, utility_terms, weight_vector
 
+_HOUR_MS = 3_600_000
+_SHOWN_ACTIONS = 5
 _CAPS = {"creator_cap": "the page already had its share of this creator", "category_cap": "the page already had its share of this category"}
 
 
-def explain(served: Mapping[str, Any], item_id: str, ranker: Ranker | None = None, most_features: int = 8) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    """What an explanation may ask: the page's ranker, for how many features, and the request it ranked."""
+
+    ranker: Ranker | None
+    most: int
+    given: RankerInput | None
+
+
+def explain(
+    served: Mapping[str, Any], item_id: str, ranker: Ranker | None = None, most_features: int = 8, given: RankerInput | None = None
+) -> dict[str, Any]:
     """Plain JSON values about one item of one request.
 
     Always ``request_id``, ``item_id``, ``on_page`` and ``why``; where known ``sources``, ``stages`` (rank from 1 and score after
-    the candidate sources, the ranker and the page), ``heads`` (probabilities), ``utility`` (terms by head), ``features`` (those
-    that count most, by what they do to the utility when set to their mean) and ``rules``.
-    ``ranker`` must be the one the page was made with; without it the features are only listed.
+    the candidate sources, the light ranker, the full ranker and the page), ``heads`` (probabilities), ``utility`` (terms by head),
+    ``inputs`` (what the rankers read of the user: newest actions, user vector), ``features`` (those that count most, by what
+    they do to the utility when set to their mean) and ``rules``.
+    ``ranker`` must be the one the page was made with; without it the features are only listed. ``given`` is the page's request
+    with this item as its only candidate, for rankers that read more than features.
     """
     trace = served.get("trace") or {}
     slot = next((slot for slot in served["slots"] if slot["item_id"] == item_id), None)
@@ -33,7 +49,7 @@ def explain(served: Mapping[str, Any], item_id: str, ranker: Ranker | None = Non
     }
     standing = _standing(trace, item_id)
     if slot is not None:
-        answer |= _on_page(served, slot, standing, trace, ranker, most_features)
+        answer |= _on_page(served, slot, standing, trace, _Asked(ranker, most_features, given))
     elif standing is not None:
         answer |= _candidate_only(trace, item_id, standing)
     else:
@@ -46,17 +62,25 @@ def _standing(trace: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
     candidates = trace.get("candidates", [])
     if item_id not in candidates:
         return None
-    place = candidates.index(item_id)
-    utilities = trace["utility"]
+    place, count = candidates.index(item_id), len(candidates)
+    stages = {"candidates": {"rank": place + 1, "score": trace["blend"][place], "of": count}}
+    light = trace.get("light")
+    if light is not None:
+        stages["light"] = _ranked(light, place)
+    kept = trace.get("kept", range(count))
+    if place in kept:
+        stages["ranker"] = _ranked(trace["utility"], kept.index(place))
     return {
         "sources": [trace["source_names"][code] for code in trace["sources"][place]],
-        "candidate_rank": place + 1,
-        "candidate_score": trace["blend"][place],
-        "ranker_rank": 1 + sum(value > utilities[place] for value in utilities),
-        "score": utilities[place],
-        "candidates": len(candidates),
+        "stages": stages,
+        "kept": len(kept),
         "fatigue": trace["fatigue"].get(item_id, 0.0),
     }
+
+
+def _ranked(scores: Sequence[float], place: int) -> dict[str, Any]:
+    """The rank from 1 that ``place`` has among ``scores``."""
+    return {"rank": 1 + sum(score > scores[place] for score in scores), "score": scores[place], "of": len(scores)}
 
 
 def _on_page(
@@ -64,18 +88,18 @@ def _on_page(
     slot: Mapping[str, Any],
     standing: dict[str, Any] | None,
     trace: Mapping[str, Any],
-    ranker: Ranker | None,
-    most: int,
+    asked: _Asked,
 ) -> dict[str, Any]:
     sources = (slot["source"] or "").split(",") if slot["source"] else []
     stages: dict[str, Any] = {"page": {"rank": slot["position"] + 1, "score": slot["score"]}}
     if standing is not None:
-        stages = _stages(standing) | stages
-    weights = UtilityWeights(**trace["weights"]) if trace.get("weights") else UtilityWeights()
-    heads = _heads(slot, trace, ranker)
+        stages = standing["stages"] | stages
+    weights = UtilityWeights(**trace["weights"]) if trace.get("weights") else logged_weights(served.get("flags") or ())
+    heads = _heads(slot, trace, asked.ranker)
     answer: dict[str, Any] = {"why": f"Found by {_listed(sources)}.", "sources": sources, "stages": stages, "heads": heads}
     answer["utility"] = utility_terms(list(heads), list(heads.values()), weights)
-    answer["features"] = _features(served, slot, ranker, weights, most)
+    answer["features"], effects = _features(served, slot, asked, weights)
+    answer["inputs"] = _inputs(served) | {"effects": effects}
     answer["rules"] = _tastes(standing)
     if slot["propensity"] is not None:
         answer["rules"].append(
@@ -84,11 +108,20 @@ def _on_page(
     return answer
 
 
-def _stages(standing: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "candidates": {"rank": standing["candidate_rank"], "score": standing["candidate_score"], "of": standing["candidates"]},
-        "ranker": {"rank": standing["ranker_rank"], "score": standing["score"], "of": standing["candidates"]},
-    }
+def _inputs(served: Mapping[str, Any]) -> dict[str, Any]:
+    """What was read of the user beside features: the newest actions, and how fresh the nightly vector was (None: there was none)."""
+    sequence, newest_ms = served.get("sequence") or [], served.get("user_vector_ms")
+    recent = [
+        {
+            **{name: entry[name] for name in ("item_id", "action", "time_ms")},
+            "hours": round((served["time_ms"] - entry["time_ms"]) / _HOUR_MS, 2),
+        }
+        for entry in sequence[:_SHOWN_ACTIONS]
+    ]
+    vector = None
+    if newest_ms is not None:
+        vector = {"space": served.get("user_vector_space"), "hours": round((served["time_ms"] - newest_ms) / _HOUR_MS, 2)}
+    return {"actions": len(sequence), "recent_actions": recent, "user_vector": vector}
 
 
 def _heads(slot: Mapping[str, Any], trace: Mapping[str, Any], ranker: Ranker | None) -> dict[str, float]:
@@ -101,19 +134,20 @@ def _heads(slot: Mapping[str, Any], trace: Mapping[str, Any], ranker: Ranker | N
 
 
 def _features(
-    served: Mapping[str, Any], slot: Mapping[str, Any], ranker: Ranker | None, weights: UtilityWeights, most: int
-) -> list[dict[str, Any]]:
-    """The features that count most, or the largest ones where no ranker can tell."""
+    served: Mapping[str, Any], slot: Mapping[str, Any], asked: _Asked, weights: UtilityWeights
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The features that count most, or the largest ones where no ranker can tell; and what inputs beside features did."""
     if slot["features"] is None:
-        return []
-    values = np.asarray(slot["features"], np.float32)
+        return [], {}
+    values, ranker = np.asarray(slot["features"], np.float32), asked.ranker
     named = dict(zip(served["feature_names"], values.tolist(), strict=True))
     if isinstance(ranker, Contributes) and ranker is not None:
-        effects = ranker.contributions(values, weight_vector(ranker.heads, weights))
-        top = sorted(effects, key=lambda name: -abs(effects[name]))[:most]
-        return [{"feature": name, "value": named[name], "effect": effects[name]} for name in top]
-    top = sorted(named, key=lambda name: -abs(named[name]))[:most]
-    return [{"feature": name, "value": named[name], "effect": None} for name in top]
+        effects = dict(ranker.contributions(values, weight_vector(ranker.heads, weights), asked.given))
+        others = {name: round(effects.pop(name), 6) for name in list(effects) if name not in named}
+        top = sorted(effects, key=lambda name: -abs(effects[name]))[: asked.most]
+        return [{"feature": name, "value": named[name], "effect": effects[name]} for name in top], others
+    top = sorted(named, key=lambda name: -abs(named[name]))[: asked.most]
+    return [{"feature": name, "value": named[name], "effect": None} for name in top], {}
 
 
 def _tastes(standing: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -129,9 +163,13 @@ def _candidate_only(trace: Mapping[str, Any], item_id: str, standing: Mapping[st
     if cap:
         rules.append({"rule": cap, "effect": _CAPS[cap]})
         why = f"It was a candidate, but {_CAPS[cap]}."
+    elif "ranker" not in standing["stages"]:
+        light = standing["stages"]["light"]
+        why = f"It was a candidate, ranked {light['rank']} of {light['of']} by the light ranker; the best {standing['kept']} went on."
     else:
-        why = f"It was a candidate, ranked {standing['ranker_rank']} of {standing['candidates']}, and others were better or less alike."
-    return {"why": why, "sources": standing["sources"], "stages": _stages(standing), "rules": rules}
+        ranked = standing["stages"]["ranker"]
+        why = f"It was a candidate, ranked {ranked['rank']} of {ranked['of']}, and others were better or less alike."
+    return {"why": why, "sources": standing["sources"], "stages": standing["stages"], "rules": rules}
 
 
 def _not_a_candidate(trace: Mapping[str, Any], item_id: str) -> dict[str, Any]:

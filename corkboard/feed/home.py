@@ -1,4 +1,7 @@
-"""The home surface: state -> rules -> candidates -> features -> ranker -> utility -> diversity -> page -> served row.
+"""The home surface: state -> rules -> candidates -> light ranker -> features -> ranker -> utility -> diversity -> page -> served row.
+
+Some 400 candidates go into the light ranker, some 120 of them into features and the full ranker. What is known of the user
+is looked up once a request (:class:`~corkboard.ranking.request.RequestSide`) and read by every stage.
 
 A :class:`Feed` holds the parts of one release and is swapped as a whole; it keeps nothing about users. What cannot be
 computed degrades to the next best thing and is named in the page's notes.
@@ -9,14 +12,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from corkboard.artifacts import ItemList, Release
 from corkboard.errors import CorkboardError, InputError, NotFound, StoreError
-from corkboard.feed.config import FeedConfig
+from corkboard.feed.config import ExplorationConfig, FeedConfig
 from corkboard.feed.cursor import Cursor, chain_of, read_cursor
 from corkboard.feed.diversity import spread, standardise
 from corkboard.feed.explain import explain
@@ -25,18 +28,21 @@ from corkboard.feed.page import Note, Page, RecommendRequest, note
 from corkboard.feed.parts import FeedParts, LiveItems, load_parts
 from corkboard.feed.reasons import Reasons
 from corkboard.feed.rules import Allowed, apply_rules, fatigue, relax
-from corkboard.feed.served import Chosen, Ranked, served_row, trace_of
-from corkboard.lake.schema import user_key
+from corkboard.feed.served import Chosen, Ranked, Shortlist, served_row, trace_of
+from corkboard.lake.schema import DEFAULT_TENANT, user_key
 from corkboard.ranking.config import UtilityWeights
-from corkboard.ranking.features import request_features
-from corkboard.ranking.ranker import RankerInput
+from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.ranking.history import logged_history
+from corkboard.ranking.ranker import Ranker, RankerInput
+from corkboard.ranking.request import RequestSide, UserVector, usable_vector
 from corkboard.ranking.user_side import user_side
-from corkboard.ranking.utility import utility
+from corkboard.ranking.utility import changed_weights, utility
 from corkboard.retrieval.blend import FILL, Retrieved
 from corkboard.retrieval.candidates import CandidateRequest
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.retrieval.config import SourceConfig
 from corkboard.seeds import generator
+from corkboard.state.memory import MemoryStore
 from corkboard.state.stores import Store
 from corkboard.state.user_state import UserState
 
@@ -44,6 +50,10 @@ __all__ = ["SURFACES_SERVED", "Feed", "Page", "RecommendRequest"]
 
 SURFACES_SERVED = ("home",)
 """Surfaces that are built."""
+
+
+_WARM_USER = "nobody (warming up)"
+_WARM_ACTIONS = 30
 
 
 @dataclass
@@ -58,7 +68,10 @@ class _Moment:
     chain: list[str]
     page_number: int
     notes: list[Note]
+    weights: UtilityWeights
+    vector: UserVector | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
 
     def note(self, code: str, detail: str = "") -> None:
@@ -113,11 +126,26 @@ class Feed:
     def catalogue(self) -> Catalogue:
         return self.parts.catalogue
 
-    def with_weights(self, weights: UtilityWeights) -> Feed:
-        """The same feed under other utility weights, sharing everything else: what a page would be if a save counted twice."""
-        other = Feed(self.parts, self.store, self.settings, weights, self.seed)
+    def with_weights(self, weights: UtilityWeights, in_order: bool = False) -> Feed:
+        """The same feed under other utility weights, sharing everything else: what a page would be if a save counted twice.
+
+        ``in_order`` leaves out pages in random order, which would hide the difference.
+        """
+        settings = self.settings.model_copy(update={"exploration": ExplorationConfig()}) if in_order else self.settings
+        other = Feed(self.parts, self.store, settings, weights, self.seed)
         other.watermark, other._live = self.watermark, self._live
         return other
+
+    def use_weights(self, weights: UtilityWeights) -> None:
+        """Order every page that begins from now on by ``weights``; pages on their way finish under those they began with."""
+        self.weights = weights
+
+    def warm_up(self) -> None:
+        """Make a page for somebody made up, so that nobody waits for what is computed once: item sides, networks, lazy imports."""
+        store, now_ms = MemoryStore(), int(time.time() * 1000)
+        rows = np.flatnonzero(self.catalogue.available)[:_WARM_ACTIONS]
+        store.append([_made_up(item_id, now_ms - 60_000 * (1 + n)) for n, item_id in enumerate(self.catalogue.ids_of(rows))])
+        Feed(self.parts, store, self.settings, self.weights).recommend(RecommendRequest(user_id=_WARM_USER, now_ms=now_ms, log=False))
 
     # ------------------------------------------------------------------------------------------------------- live items
 
@@ -144,11 +172,16 @@ class Feed:
         moment.passed("rules")
         found = self._retrieve(moment, allowed)
         moment.passed("candidates")
-        ranked = self._rank(moment, found)
+        request = self._request_side(moment)
+        moment.passed("user")
+        shortlist = self._shorten(moment, request, found)
+        moment.passed("light")
+        found = found.take(shortlist.kept)
+        ranked = self._rank(moment, request, found, shortlist)
         moment.passed("ranking")
         chosen = self._choose(moment, ranked)
         moment.passed("diversity")
-        return self._answer(moment, allowed, found, ranked, chosen)
+        return self._answer(moment, allowed, found, shortlist, ranked, chosen)
 
     def explain(self, request_id: str, item_id: str) -> dict[str, Any]:
         """Why ``item_id`` is on the page of ``request_id``, or why not. Raises :class:`NotFound` for a page that is not in the store."""
@@ -169,12 +202,13 @@ class Feed:
         notes = list(self.parts.notes)
         wanted = parse_filter(request.filter)
         now_ms = int(time.time() * 1000) if request.now_ms is None else request.now_ms
-        moment = _Moment(request, uuid.uuid4().hex, now_ms, UserState(request.user_key), wanted, [], 1, notes)
+        moment = _Moment(request, uuid.uuid4().hex, now_ms, UserState(request.user_key), wanted, [], 1, notes, self.weights)
         try:
             moment.state = self.store.state(request.user_key, request.tenant)
         except StoreError as error:
             moment.note("store_unreachable", str(error))
         moment.now_ms = self._settled(now_ms, moment.state)
+        moment.vector = self._user_vector(moment)
         self._say_who(moment)
         self._follow_chain(moment)
         moment.passed("state")
@@ -186,6 +220,16 @@ class Feed:
         if last is not None and now_ms <= last <= now_ms + 1000 * self.settings.clock_skew_s:
             return last + 1
         return now_ms
+
+    def _user_vector(self, moment: _Moment) -> UserVector | None:
+        """The user's vector of the nightly batch; None where there is none, or none that a page of this moment may use."""
+        table = self.parts.user_vectors
+        if table is None:
+            return None
+        vector, too_old = usable_vector(table, moment.state, moment.now_ms, self.settings.user_vector_max_age_hours)
+        if too_old:
+            moment.note("user_vector_too_old")
+        return vector
 
     def _say_who(self, moment: _Moment) -> None:
         request, state = moment.request, moment.state
@@ -232,7 +276,8 @@ class Feed:
         return relaxed
 
     def _retrieve(self, moment: _Moment, allowed: Allowed) -> Retrieved:
-        asked = CandidateRequest(moment.state, moment.now_ms, moment.request.surface, allowed.mask, self.catalogue)
+        vector = None if moment.vector is None else moment.vector.values
+        asked = CandidateRequest(moment.state, moment.now_ms, moment.request.surface, allowed.mask, self.catalogue, vector)
         wanted = max(moment.request.k, self.parts.retrieval.settings.candidates)
         try:
             found = self.parts.retrieval.retrieve(asked, wanted)
@@ -247,33 +292,58 @@ class Feed:
         # what only fills up was brought by nothing: it completes a page, and is not ranked against what was
         return found.take(np.argsort(~real, kind="stable")[: max(int(real.sum()), moment.request.k)])
 
-    def _rank(self, moment: _Moment, found: Retrieved) -> Ranked:
-        parts, state, now_ms = self.parts, moment.state, moment.now_ms
-        user = user_side(state, now_ms, parts.items)
-        features = request_features(state, now_ms, found.rows, parts.items, user=user)
+    def _request_side(self, moment: _Moment) -> RequestSide:
+        """What the user brings to this request, looked up once for all candidates of all stages."""
+        length = self.settings.sequence_length if self.settings.ranker_sequence else 0
+        return RequestSide.of(moment.state, moment.now_ms, moment.request.surface, self.parts.items, moment.vector, length)
+
+    def _shorten(self, moment: _Moment, request: RequestSide, found: Retrieved) -> Shortlist:
+        """The candidates that go on to the full ranker, in the order of the sources: the light ranker's best. Without one, the first
+        that the sources brought."""
+        most = max(self.settings.full_candidates, 4 * moment.request.k)
+        scores = self._light_scores(moment, request, found.rows)
+        kept = np.arange(len(found))
+        if self.parts.ranker is not None and len(found) > most:
+            kept = kept[:most] if scores is None else np.sort(np.argsort(-scores, kind="stable")[:most])
+        light = 0 if scores is None else len(found)
+        moment.counts |= {"source_candidates": len(found), "light_candidates": light, "full_candidates": len(kept)}
+        return Shortlist(found.items.item_ids, found.items.sources, found.items.scores, scores, kept)
+
+    def _light_scores(self, moment: _Moment, request: RequestSide, rows: np.ndarray) -> np.ndarray | None:
+        light = self.parts.light
+        if light is None or not self.settings.light_ranker or not len(rows):
+            return None
+        scores = light.scores(request, rows, moment.weights)
+        if not np.isfinite(scores).all():
+            moment.note("light_ranker_failed", "it answered with numbers that are not finite")
+            return None
+        return scores
+
+    def _rank(self, moment: _Moment, request: RequestSide, found: Retrieved, shortlist: Shortlist) -> Ranked:
+        ranker = self.parts.ranker
+        features = request.features(found.rows)
         moment.passed("features")
-        probabilities, heads = None, ()
-        if parts.ranker is not None and len(found):
-            given = RankerInput(state, now_ms, moment.request.surface, found.rows, parts.items, user, features)
-            probabilities, heads = self._probabilities(moment, given), parts.ranker.heads
-        blend = found.items.scores
+        probabilities = None
+        if ranker is not None and len(found):
+            probabilities = self._probabilities(moment, ranker, request, found.rows, features)
+        heads = () if ranker is None or probabilities is None else ranker.heads
+        before = shortlist.best()
         return Ranked(
             item_ids=found.items.item_ids,
             rows=found.rows,
             sources=found.items.sources,
-            blend=blend,
             features=features,
             heads=heads,
             probabilities=probabilities,
-            utility=blend if probabilities is None else utility(heads, probabilities, self.weights),
-            fatigue=fatigue(state, now_ms, found.items.item_ids, self.settings.seen),
+            utility=before if probabilities is None else utility(heads, probabilities, moment.weights),
+            fatigue=fatigue(moment.state, moment.now_ms, found.items.item_ids, self.settings.seen),
         )
 
-    def _probabilities(self, moment: _Moment, given: RankerInput) -> np.ndarray | None:
-        ranker = self.parts.ranker
-        assert ranker is not None
+    def _probabilities(
+        self, moment: _Moment, ranker: Ranker, request: RequestSide, rows: np.ndarray, features: np.ndarray
+    ) -> np.ndarray | None:
         try:
-            probabilities = ranker.score(given)
+            probabilities = ranker.score(request.ranker_input(rows, features))
         except CorkboardError as error:
             moment.note("ranker_failed", str(error))
             return None
@@ -295,24 +365,30 @@ class Feed:
                 return Chosen(draw.permutation(page.order), page.capped, 1.0 / len(page.order))
         return Chosen(page.order, page.capped)
 
-    def _answer(self, moment: _Moment, allowed: Allowed, found: Retrieved, ranked: Ranked, chosen: Chosen) -> Page:
+    def _answer(self, moment: _Moment, allowed: Allowed, found: Retrieved, shortlist: Shortlist, ranked: Ranked, chosen: Chosen) -> Page:
         reasons = Reasons(found, self.catalogue, moment.state)
         taken = found.items.take(chosen.order)
         items = ItemList(
             taken.item_ids, ranked.utility[chosen.order], taken.sources, [reasons.of(place) for place in chosen.order.tolist()]
         )
-        served = self._served(moment, allowed, ranked, chosen)
+        served = self._served(moment, allowed, shortlist, ranked, chosen)
         logged = self._log(moment, served)
         moment.passed("log")
         more = allowed.count() > len(items) and len(items) > 0
         explanations = tuple(self._explained(served, item_id) for item_id in items) if moment.request.explain else ()
         cursor = self._next(moment, items, logged) if more else None
-        return Page(moment.request_id, self.parts.release, items, cursor, tuple(moment.notes), served, explanations, moment.timings_ms)
+        notes, timings = tuple(moment.notes), moment.timings_ms
+        return Page(moment.request_id, self.parts.release, items, cursor, notes, served, explanations, timings, moment.counts)
 
-    def _served(self, moment: _Moment, allowed: Allowed, ranked: Ranked, chosen: Chosen) -> dict[str, Any]:
+    def _served(self, moment: _Moment, allowed: Allowed, shortlist: Shortlist, ranked: Ranked, chosen: Chosen) -> dict[str, Any]:
         flags = [f"page:{moment.page_number}"] + (["random_order"] if chosen.propensity is not None else [])
-        kind = self.parts.ranker_kind if ranked.probabilities is not None else "blend"
+        flags += changed_weights(moment.weights)
+        before = "blend" if shortlist.light is None else "light"
+        kind = self.parts.ranker_kind if ranked.probabilities is not None else before
+        vectors = self.parts.user_vectors
         origin = {
+            "user_vector_space": None if vectors is None else str(vectors.space),
+            "user_vector_ms": None if moment.vector is None else moment.vector.newest_ms,
             "policy": f"{moment.request.surface}/{kind}",
             "release": self.parts.release,
             "artifacts": list(self.parts.artifacts),
@@ -327,11 +403,11 @@ class Feed:
             chosen,
             moment.notes,
             origin,
-            self.settings.sequence_length,
+            self.settings.sequence_length if self.settings.ranker_sequence else 0,
         )
         row["chain"] = moment.chain
         if self.settings.trace or moment.request.explain:
-            row["trace"] = trace_of(ranked, chosen, allowed.dropped, self.weights.model_dump(), moment.request.filter)
+            row["trace"] = trace_of(shortlist, ranked, chosen, allowed.dropped, moment.weights.model_dump(), moment.request.filter)
         return row
 
     def _log(self, moment: _Moment, served: Mapping[str, Any]) -> bool:
@@ -350,4 +426,30 @@ class Feed:
 
     def _explained(self, served: Mapping[str, Any], item_id: str) -> dict[str, Any]:
         same = any(entry.startswith("ranker=") and entry in self.parts.artifacts for entry in served["artifacts"])
-        return explain(served, item_id, self.parts.ranker if same else None, self.settings.explained_features)
+        if not same:
+            return explain(served, item_id, None, self.settings.explained_features)
+        return explain(served, item_id, self.parts.ranker, self.settings.explained_features, self._as_asked(served, item_id))
+
+    def _as_asked(self, served: Mapping[str, Any], item_id: str) -> RankerInput | None:
+        """What the ranker was given for one item of a served page, out of its row; None for an item that is gone.
+
+        A user vector that a later batch replaced is not there any more; the sequence is the logged one.
+        """
+        parts, now_ms, key = self.parts, served["time_ms"], user_key(served)
+        row = parts.catalogue.row(item_id)
+        if row < 0:
+            return None
+        history = logged_history(served["sequence"], now_ms, parts.items, self.settings.sequence_length)
+        state = UserState(key)
+        request = RequestSide(state, now_ms, served["surface"], parts.items, user_side(state, now_ms, parts.items), history)
+        if parts.user_vectors is not None and served.get("user_vector_ms") is not None:
+            values, newest_ms = parts.user_vectors.lookup(key)
+            if values is not None and newest_ms == served["user_vector_ms"]:
+                request = replace(request, vector=UserVector(values, newest_ms))
+        return request.ranker_input(np.array([row]), np.zeros((1, len(FEATURE_NAMES)), np.float32))
+
+
+def _made_up(item_id: str, time_ms: int) -> dict[str, Any]:
+    """A save that nobody did."""
+    row = {"event": "action", "event_id": item_id, "time_ms": time_ms, "tenant": DEFAULT_TENANT, "user_id": _WARM_USER, "session_id": None}
+    return row | {"action": "save", "item_id": item_id, "creator_id": None, "surface": "home", "duration_ms": None}

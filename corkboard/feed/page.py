@@ -16,8 +16,14 @@ NOTES: Mapping[str, str] = {
     "no_vectors": "The release has no content vectors; nothing can be found by likeness.",
     "no_neighbours": "The release has no item-to-item neighbours.",
     "no_content_tower": "The release cannot encode new items; they are found by age and popularity only.",
-    "no_ranker": "The release has no ranker; items are in the order of the candidate sources.",
-    "ranker_failed": "The ranker could not score this page; items are in the order of the candidate sources.",
+    "no_embeddings": "The release has no item embeddings; nothing can be found by a user's own vector.",
+    "no_item_tower": "The release cannot place new items beside the user vectors; they are found by content, age and popularity.",
+    "no_user_vectors": "The release has no user vectors; only recent actions tell what somebody likes.",
+    "user_vector_too_old": "The user's vector misses actions that are too old by now; only recent actions tell what they like.",
+    "no_light_ranker": "The release has no light ranker; every candidate goes to the full ranker.",
+    "no_ranker": "The release has no ranker; items are in the order of the stage before.",
+    "light_ranker_failed": "The light ranker could not score this page; every candidate went to the full ranker.",
+    "ranker_failed": "The ranker could not score this page; items are in the order of the stage before.",
     "artifact_unusable": "A part of the release could not be read and is left out.",
     "source_failed": "A candidate source failed and was left out.",
     "store_unreachable": "The store cannot be read; the page knows nothing of this user.",
@@ -101,6 +107,8 @@ class Page:
     explanations: tuple[dict[str, Any], ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds by stage, in the order of the stages."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """How many candidates each stage had: ``source_candidates``, ``light_candidates`` (0 without a light ranker), ``full_candidates``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the served row."""

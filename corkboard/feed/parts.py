@@ -5,19 +5,26 @@ Any part may be missing or damaged. Then the page is made without it, and says s
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 
-from corkboard.artifacts import Artifact, Release
+from corkboard.artifacts import Artifact, Release, Space
 from corkboard.embeddings.content import ContentTower
-from corkboard.errors import ArtifactError, CorkboardError
+from corkboard.embeddings.pinnerformer import PinnerFormer
+from corkboard.embeddings.user_vectors import UserVectors
+from corkboard.errors import ArtifactError
 from corkboard.feed.page import Note, note
 from corkboard.lake.schema import DEFAULT_TENANT, TABLES
 from corkboard.ranking.item_side import ItemSide, aligned_neighbours, aligned_stats, aligned_vectors
+from corkboard.ranking.light import LightItems, LightRanker
 from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.ranking.ranker import Ranker
 from corkboard.retrieval.blend import Retrieval
@@ -28,10 +35,31 @@ from corkboard.retrieval.item_stats import ItemStats
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.retrieval.sources import RetrievalParts
 
-ROLES = ("catalogue", "stats", "content", "index", "item_knn", "boards", "ranker_item_knn", "ranker")
+log = logging.getLogger("corkboard.feed")
+
+ROLES = (
+    "catalogue",
+    "stats",
+    "content",
+    "index",
+    "item_knn",
+    "boards",
+    "pinnerformer",
+    "embedding_index",
+    "user_vectors",
+    "light_ranker",
+    "ranker_item_knn",
+    "ranker",
+)
 """The roles of a release that the feed reads; all but the catalogue may be missing."""
 
-RANKERS: Mapping[str, Callable[[Artifact], Ranker]] = {"pointwise": PointwiseRanker.from_artifact}
+
+def _hybrid(artifact: Artifact) -> Ranker:
+    """Imported only when a release has one: a feed without it does without PyTorch."""
+    return import_module("corkboard.ranking.hybrid").HybridRanker.from_artifact(artifact)
+
+
+RANKERS: Mapping[str, Callable[[Artifact], Ranker]] = {"pointwise": PointwiseRanker.from_artifact, "hybrid": _hybrid}
 """How the ranker of an artefact is loaded, by the ``kind`` in its config."""
 
 Part = TypeVar("Part")
@@ -45,6 +73,9 @@ class FeedParts:
     items: ItemSide
     retrieval: Retrieval
     tower: ContentTower | None = None
+    item_tower: PinnerFormer | None = None
+    user_vectors: UserVectors | None = None
+    light: LightItems | None = None
     ranker: Ranker | None = None
     ranker_kind: str = "blend"
     artifacts: tuple[str, ...] = ()
@@ -66,20 +97,27 @@ def load_parts(release: Release, sources: SourceConfig, stats_day: int | None = 
     stats = None if stats is None else stats_in_rows(stats, catalogue)
     stats = stats if stats is None or stats_day is None else stats.before(stats_day)
     tower = _load(release, "content", ContentTower.from_artifact, notes, "no_content_tower")
-    base = _load(release, "index", FaissIndex.from_artifact, notes, "no_vectors")
-    index = None if base is None else OverlayIndex(_in_rows(base, release.artifacts["index"], catalogue))
+    index = _overlay(release, "index", catalogue, notes, "no_vectors")
+    embedding = _overlay(release, "embedding_index", catalogue, notes, "no_embeddings")
+    item_tower = _load(release, "pinnerformer", partial(_item_tower, embedding), notes, "no_item_tower")
+    user_vectors = _load(release, "user_vectors", partial(_user_vectors, embedding), notes, "no_user_vectors")
     item_knn = _neighbours(release, "item_knn", catalogue, notes, "no_neighbours")
     # the ranker reads the neighbours that it was trained on: newer ones were made from the very actions they would explain
     ranked_by = _neighbours(release, "ranker_item_knn", catalogue, notes, None) or item_knn
     boards = _neighbours(release, "boards", catalogue, notes, None)
-    ranker = _load(release, "ranker", _load_ranker, notes, "no_ranker")
     features = None if stats is None else aligned_stats(stats, stats.last_day, catalogue)
+    items = ItemSide(catalogue, index, features, ranked_by, embedding)
+    light = _load(release, "light_ranker", partial(_light, items), notes, "no_light_ranker")
+    ranker = _load(release, "ranker", partial(_ranker, items), notes, "no_ranker")
     role = release.get("catalogue")
     return FeedParts(
         release=release.id,
-        items=ItemSide(catalogue, index, features, ranked_by),
-        retrieval=Retrieval.of(RetrievalParts(index, item_knn, boards, stats), sources),
+        items=items,
+        retrieval=Retrieval.of(RetrievalParts(index, item_knn, boards, stats, embedding), sources),
         tower=tower,
+        item_tower=item_tower,
+        user_vectors=user_vectors,
+        light=light,
         ranker=ranker,
         ranker_kind="blend" if ranker is None else release.artifacts["ranker"].config.get("kind", "blend"),
         artifacts=tuple(f"{name}={artifact.key}" for name, artifact in sorted(release.artifacts.items())),
@@ -100,7 +138,7 @@ def stats_in_rows(stats: ItemStats, catalogue: Catalogue) -> ItemStats:
 
 
 class LiveItems:
-    """Puts item events into the catalogue and the index's overlay of one release."""
+    """Puts item events into the catalogue and the overlays of one release."""
 
     def __init__(self, parts: FeedParts):
         self._parts = parts
@@ -124,22 +162,36 @@ class LiveItems:
 
     def _remove(self, item_id: str) -> None:
         row = self._parts.catalogue.remove(item_id)
-        if row >= 0 and isinstance(self._parts.items.index, OverlayIndex):
-            self._parts.items.index.remove(row)
+        for index in (self._parts.items.index, self._parts.items.embedding):
+            if row >= 0 and isinstance(index, OverlayIndex):
+                index.remove(row)
 
     def _put(self, items: list[Mapping[str, Any]]) -> None:
-        parts, index = self._parts, self._parts.items.index
+        """Catalogue, content tower, item tower, both overlays, and last the light ranker's item side."""
+        parts = self._parts
         if not items:
             return
-        if parts.tower is None or not isinstance(index, OverlayIndex):
-            for item in items:
-                parts.catalogue.add(item)
-            return
+        rows = [parts.catalogue.add(item) for item in items]
+        contents = self._encoded(items)
+        if contents is not None and isinstance(parts.items.index, OverlayIndex):
+            _add_all(parts.items.index, rows, contents)
+        if contents is not None and parts.item_tower is not None and isinstance(parts.items.embedding, OverlayIndex):
+            _add_all(parts.items.embedding, rows, parts.item_tower.encode_items([item["item_id"] for item in items], contents))
+        if parts.light is not None:
+            parts.light.refresh(np.array(rows, np.int64))
+
+    def _encoded(self, items: list[Mapping[str, Any]]) -> np.ndarray | None:
+        """float32 ``(n, dim)`` content vectors, None without a tower."""
+        if self._parts.tower is None:
+            return None
         schema = TABLES["items"].schema
         frame = pl.DataFrame([{name: item.get(name) for name in schema} for item in items], schema=schema)
-        vectors = parts.tower.encode(frame.with_columns(created_ms=pl.col("time_ms")), max(item["time_ms"] for item in items))
-        for item, vector in zip(items, vectors, strict=True):
-            index.add(parts.catalogue.add(item), vector, index.space)
+        return self._parts.tower.encode(frame.with_columns(created_ms=pl.col("time_ms")), max(item["time_ms"] for item in items))
+
+
+def _add_all(index: OverlayIndex, rows: list[int], vectors: np.ndarray) -> None:
+    for row, vector in zip(rows, vectors, strict=True):
+        index.add(row, vector, index.space)
 
 
 def _load(release: Release, role: str, load: Callable[[Artifact], Part], notes: list[Note], missing: str | None) -> Part | None:
@@ -152,16 +204,49 @@ def _load(release: Release, role: str, load: Callable[[Artifact], Part], notes: 
     try:
         artifact.check()
         return load(artifact)
-    except (CorkboardError, OSError) as error:
+    except Exception as error:  # what another version wrote may fail to read in any way, and the page is made all the same
+        log.warning("The %s of release %s cannot be read: %s", role, release.id, error)
         notes.append(note("artifact_unusable", f"{role}: {error}"))
         return None
 
 
-def _load_ranker(artifact: Artifact) -> Ranker:
+def _light(items: ItemSide, artifact: Artifact) -> LightItems:
+    return LightItems(LightRanker.from_artifact(artifact), items)
+
+
+def _ranker(items: ItemSide, artifact: Artifact) -> Ranker:
+    """Raises :class:`SpaceMismatch` where ``items`` has not the vectors that the ranker was trained on."""
     kind = str(artifact.config.get("kind"))
     if kind not in RANKERS:
         raise ArtifactError("The ranker is of an unknown kind", found=kind, expected=list(RANKERS))
-    return RANKERS[kind](artifact)
+    ranker = RANKERS[kind](artifact)
+    space = getattr(ranker, "space", None)
+    if isinstance(space, Space) and _space_of(items.index) != space:
+        _space_of(items.embedding).require(space)
+    return ranker
+
+
+def _item_tower(embedding: Index | None, artifact: Artifact) -> PinnerFormer:
+    """For its item tower alone: the user tower, and with it PyTorch, is the nightly batch's."""
+    model = PinnerFormer.from_artifact(artifact)
+    _space_of(embedding).require(model.space)
+    return model
+
+
+def _user_vectors(embedding: Index | None, artifact: Artifact) -> UserVectors:
+    vectors = UserVectors.from_artifact(artifact)
+    _space_of(embedding).require(vectors.space)
+    return vectors
+
+
+def _space_of(index: Index | None) -> Space:
+    """The space of an index; one that nothing fits where there is none."""
+    return Space("no item embeddings", "at all") if index is None else index.space
+
+
+def _overlay(release: Release, role: str, catalogue: Catalogue, notes: list[Note], missing: str) -> OverlayIndex | None:
+    base = _load(release, role, FaissIndex.from_artifact, notes, missing)
+    return None if base is None else OverlayIndex(_in_rows(base, release.artifacts[role], catalogue))
 
 
 def _neighbours(release: Release, role: str, catalogue: Catalogue, notes: list[Note], missing: str | None) -> NeighbourTable | None:

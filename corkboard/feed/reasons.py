@@ -20,6 +20,7 @@ _UNTITLED = {
 }
 _PLAIN = {
     "followed": "From a creator you follow",
+    "pinnerformer": "Near to what you have liked over time",
     "fresh": "New, and near to what you like",
     "popular_1d": "Popular today",
     "popular_7d": "Popular this week",

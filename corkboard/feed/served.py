@@ -15,6 +15,7 @@ import numpy as np
 
 from corkboard.feed.page import Note, RecommendRequest
 from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.ranking.history import newest_actions
 from corkboard.state.user_state import UserState
 
 _DIGITS = 6
@@ -23,20 +24,36 @@ _MOST_DROPPED = 500
 
 
 @dataclass(frozen=True)
+class Shortlist:
+    """All candidates of a page in the order of the sources, parallel and of length c, and which of them went on."""
+
+    item_ids: list[str]
+    sources: list[tuple[str, ...]]
+    blend: np.ndarray
+    """float32: the blended score of the candidate sources."""
+    light: np.ndarray | None
+    """float32: the light ranker's score; None where none stood there."""
+    kept: np.ndarray
+    """int64 ``(n,)``, ascending: the places of those that went to features and the full ranker."""
+
+    def best(self) -> np.ndarray:
+        """float32 ``(n,)``: what is known of the order of ``kept`` before the full ranker."""
+        return (self.blend if self.light is None else self.light)[self.kept]
+
+
+@dataclass(frozen=True)
 class Ranked:
-    """The candidates of a page, in the order of the sources, and what ranking made of them. Arrays are parallel, length n."""
+    """The candidates that were ranked in full, in the order of the sources, and what came of it. Arrays are parallel, length n."""
 
     item_ids: list[str]
     rows: np.ndarray
     sources: list[tuple[str, ...]]
-    blend: np.ndarray
-    """float32: the blended score of the candidate sources."""
     features: np.ndarray
     heads: tuple[str, ...]
     probabilities: np.ndarray | None
     """float32 ``(n, heads)``; None where no ranker stood behind the page."""
     utility: np.ndarray
-    """float32: what the page is ordered by before rules of taste: utility, or the blend score where there is no ranker."""
+    """float32: what the page is ordered by before rules of taste: utility, or the score of the stage before without a ranker."""
     fatigue: np.ndarray
     """What having been shown costs, in standard deviations of ``utility``."""
 
@@ -64,7 +81,7 @@ def served_row(
     origin: Mapping[str, Any],
     sequence_length: int,
 ) -> dict[str, Any]:
-    """One row of the served log; ``origin`` holds policy, release, artifacts and flags."""
+    """One row of the served log; ``origin`` holds policy, release, artifacts, flags and where the user vector came from."""
     places = chosen.order.tolist()
     heads = None if ranked.probabilities is None else ranked.probabilities[chosen.order]
     slots = [
@@ -79,7 +96,7 @@ def served_row(
         }
         for position, place in enumerate(places)
     ]
-    sequence = [{"item_id": a.item_id, "action": a.action, "time_ms": a.time_ms} for a in state.sequence(sequence_length)]
+    sequence = [{"item_id": a.item_id, "action": a.action, "time_ms": a.time_ms} for a in newest_actions(state, now_ms, sequence_length)]
     return {
         "event_id": request_id,
         "time_ms": now_ms,
@@ -100,17 +117,29 @@ def served_row(
 
 
 def trace_of(
-    ranked: Ranked, chosen: Chosen, dropped: Mapping[str, list[str]], weights: Mapping[str, float], wanted: Mapping[str, Any] | None
+    shortlist: Shortlist,
+    ranked: Ranked,
+    chosen: Chosen,
+    dropped: Mapping[str, list[str]],
+    weights: Mapping[str, float],
+    wanted: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Every candidate with its standing, by column, and what the rules took out; plain values only."""
-    names = sorted({name for sources in ranked.sources for name in sources})
+    """Every candidate with its standing, by column, and what the rules took out; plain values only.
+
+    ``utility`` is parallel to ``kept``, everything else by column to ``candidates``.
+    """
+    names = sorted({name for sources in shortlist.sources for name in sources})
     code = {name: number for number, name in enumerate(names)}
     return {
-        "candidates": ranked.item_ids,
+        "candidates": shortlist.item_ids,
+        "light_candidates": 0 if shortlist.light is None else len(shortlist.item_ids),
+        "full_candidates": len(ranked),
         "source_names": names,
-        "sources": [[code[name] for name in sources] for sources in ranked.sources],
-        "blend": np.round(ranked.blend.astype(np.float64), _DIGITS).tolist(),
-        "utility": np.round(ranked.utility.astype(np.float64), _DIGITS).tolist(),
+        "sources": [[code[name] for name in sources] for sources in shortlist.sources],
+        "blend": _rounded(shortlist.blend),
+        "light": None if shortlist.light is None else _rounded(shortlist.light),
+        "kept": shortlist.kept.tolist(),
+        "utility": _rounded(ranked.utility),
         "fatigue": {ranked.item_ids[place]: round(float(ranked.fatigue[place]), _DIGITS) for place in np.flatnonzero(ranked.fatigue)},
         "capped": {ranked.item_ids[place]: name for place, name in chosen.capped.items()},
         "heads": list(ranked.heads) if ranked.probabilities is not None else [],
@@ -118,3 +147,7 @@ def trace_of(
         "dropped": {rule: ids[:_MOST_DROPPED] for rule, ids in dropped.items()},
         "filter": dict(wanted) if wanted else None,
     }
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return np.round(values.astype(np.float64), _DIGITS).tolist()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from corkboard.artifacts import Artifact, Release, Releases, sweep_staging
@@ -99,7 +100,8 @@ class Builder:
         if found is not None:
             self.report.kept.append(step.title)
             return found
-        given = StepInput(self.lake.until(step.cut(self.calendar)), self.calendar, inputs, step.config, self.seed, key, self.progress)
+        lake, earlier = self.lake.until(step.cut(self.calendar)), partial(step.others, root, key)
+        given = StepInput(lake, self.calendar, inputs, step.config, self.seed, key, self.progress, earlier)
         with self.ledger.time(step.title):
             made = step.make(root, key, given)
         self.report.made.append(step.title)
@@ -147,9 +149,6 @@ def build_stages(builder: Builder, passes_gates: Callable[[Release], list[dict]]
             failed = passes_gates(release)
         if failed:
             builder.report.refused.append({"release": release.id, "label": release.label, "gates": failed})
-            continue
-        if release.id in releases.withdrawn():
-            builder.report.withdrawn.append(release.id)
             continue
         if release.id in releases.withdrawn():
             builder.report.withdrawn.append(release.id)

@@ -1,130 +1,77 @@
 """The evaluation of a workspace: which models stand in which table, and what each of them may know.
 
-Every model of a table answers for the same users, catalogue and pages. Baselines are fitted before B; the content tower and
-the item-kNN that the ranker reads were cut at A; the ranker saw [A, B). The counters of an item are those of the day before.
+Every model of a table answers for the same users, catalogue and pages. Baselines are fitted before B; the towers and the item-kNN
+that rankers read were cut at A; rankers saw [A, B). The counters of an item are those of the day before, a user vector is that of
+the nightly batch of the page's day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 import polars as pl
 
-from corkboard.artifacts import EmbeddingTable, Releases
-from corkboard.embeddings.content import ContentTower
+from corkboard.artifacts import Releases
+from corkboard.embeddings.user_vectors import DailyUserVectors
 from corkboard.errors import InputError
 from corkboard.experiments.baselines import VectorScorer, baseline_scorers
 from corkboard.experiments.evaluate import Scorer, evaluate_retrieval
 from corkboard.experiments.evaluate_pages import POPULARITY, evaluate_ranking
-from corkboard.experiments.leaks import require_cuts
 from corkboard.experiments.page_scorers import ContentSimilarity, LoggedOrder, PopularityOfDays
 from corkboard.experiments.pages import Pages, logged_pages
 from corkboard.experiments.result import Evaluation, Table
 from corkboard.experiments.scorers import ListScorer, PageScorer, PageScores
-from corkboard.experiments.task import RetrievalTask, retrieval_task
-from corkboard.lake.calendar import DAY_MS
-from corkboard.lake.lake import Lake
+from corkboard.experiments.task import retrieval_task
+from corkboard.lake.calendar import day_of
 from corkboard.pipeline.build import Builder
-from corkboard.ranking.features import POSITION_COLUMN, request_features
+from corkboard.pipeline.candidate_stage import CandidateStage, UserVectorScorer
+from corkboard.pipeline.trained import TrainedModels
+from corkboard.ranking.config import UtilityWeights
+from corkboard.ranking.features import POSITION_COLUMN
+from corkboard.ranking.history import NO_HISTORY, PageHistories
 from corkboard.ranking.item_days import ItemDays
-from corkboard.ranking.item_side import ItemSide, aligned_neighbours, aligned_stats, aligned_vectors
-from corkboard.ranking.pointwise import PointwiseRanker
-from corkboard.ranking.ranker import RankerInput
-from corkboard.ranking.rows import replayed_features
-from corkboard.ranking.user_side import user_side
+from corkboard.ranking.rows import page_rows
+from corkboard.ranking.table import TrainingRows
 from corkboard.ranking.utility import utility
-from corkboard.retrieval.baselines import ItemKNN
-from corkboard.retrieval.blend import Retrieval, Retrieved
-from corkboard.retrieval.boards import board_neighbours
-from corkboard.retrieval.candidates import CandidateRequest
-from corkboard.retrieval.catalogue import Catalogue
-from corkboard.retrieval.index import ExactIndex
-from corkboard.retrieval.item_stats import ItemStats
-from corkboard.retrieval.neighbours import NeighbourTable
-from corkboard.retrieval.sources import RetrievalParts
 from corkboard.settings import Settings
-from corkboard.state.config import LimitsConfig
-from corkboard.state.replay import replay
-from corkboard.state.user_state import UserState
 from corkboard.world.world import World
-
-LISTED = 400
-"""Candidates that the blend lists for a user; what was engaged already is taken out of them afterwards."""
 
 
 def evaluate(builder: Builder, settings: Settings, world: World | None) -> Evaluation:
     """Both tables, for the artefacts of ``builder`` (made now where they are stale). A world adds the oracle."""
-    parts = _Trained(builder, settings)
-    tables = [_retrieval(parts, world), _ranking(parts, world)]
+    models = TrainedModels(builder, settings)
+    tables = [_retrieval(models, world), _ranking(models, world)]
     found = Evaluation.of(builder.lake, builder.calendar, [table for table in tables if table is not None], settings.evaluation)
-    return replace(found, warnings=[*found.warnings, *parts.warnings, *_other_than_live(parts)])
+    return replace(found, warnings=[*found.warnings, *models.warnings, *_other_than_live(models)])
 
 
-def _other_than_live(parts: _Trained) -> list[str]:
+def _other_than_live(models: TrainedModels) -> list[str]:
     """A warning where these are not the models of the live release: other settings or newer data made others."""
-    live = Releases(parts.builder.folder).current()
+    live = Releases(models.builder.folder).current()
     serving = {} if live is None else {role: artifact.key for role, artifact in live.artifacts.items()}
-    other = [role for role in ("content", "ranker") if role in parts.artifacts and serving.get(role) != parts.artifacts[role].key]
-    what = " and the ".join(other)
-    return [f"The {what} measured here is not what the live release serves: build with these settings."] if other else []
-
-
-@dataclass
-class _Trained:
-    """The trained models of a build, each loaded once and checked for its cut."""
-
-    builder: Builder
-    settings: Settings
-    warnings: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        calendar = self.builder.calendar
-        allowed = {"content": calendar.item_cut_ms, "item_knn/before_ranking": calendar.item_cut_ms}
-        self.artifacts = {title: self.builder.artifact(title) for title in allowed}
-        try:
-            self.artifacts["ranker"] = self.builder.artifact("ranker")
-            allowed["ranker"] = calendar.rank_cut_ms
-        except InputError as error:
-            self.warnings = [f"There is no ranker: {error}"]
-        require_cuts(self.artifacts, allowed)
-
-    @cached_property
-    def ranker(self) -> PointwiseRanker | None:
-        """None where there was too little to train one from."""
-        return PointwiseRanker.from_artifact(self.artifacts["ranker"]) if "ranker" in self.artifacts else None
-
-    @cached_property
-    def stats(self) -> ItemStats:
-        return ItemStats.from_artifact(self.builder.artifact("stats"))
-
-    @cached_property
-    def neighbours(self) -> NeighbourTable:
-        return NeighbourTable.from_artifact(self.artifacts["item_knn/before_ranking"])
-
-    @cached_property
-    def vectors(self) -> EmbeddingTable:
-        """Content vectors of every item, also of those that came after the tower was trained: it encodes any item."""
-        tower = ContentTower.from_artifact(self.artifacts["content"])
-        items = self.builder.lake.items()
-        return EmbeddingTable(items["item_id"].to_list(), tower.encode(items, self.builder.calendar.rank_cut_ms), tower.space)
+    measured = {role: models.artifacts[role].key for role in ("content", "pinnerformer") if role in serving}
+    if models.ranker is not None:
+        measured["ranker"] = models.artifacts["ranker/hybrid" if models.hybrid is not None else "ranker"].key
+    what = " and the ".join(role for role, key in measured.items() if serving.get(role) != key)
+    return [f"The {what} measured here is not what the live release serves: build with these settings."] if what else []
 
 
 # ------------------------------------------------------------------------------------------------------------- retrieval
 
 
-def _retrieval(parts: _Trained, world: World | None) -> Table:
-    builder, settings = parts.builder, parts.settings
+def _retrieval(models: TrainedModels, world: World | None) -> Table:
+    builder, settings = models.builder, models.settings
     lake, calendar = builder.lake, builder.calendar
     task = retrieval_task(lake, calendar, settings.evaluation)
-    vectors, _ = parts.vectors.lookup(task.item_ids)
     scorers: dict[str, Scorer] = dict(baseline_scorers(lake, calendar, task, settings.evaluation, progress=builder.progress))
-    scorers["content"] = VectorScorer(vectors)
-    stage = _CandidateStage(parts, task)
+    scorers["content"] = VectorScorer(models.content.lookup(task.item_ids)[0])
+    scorers["PinnerFormer"] = UserVectorScorer(models, models.embeddings.lookup(task.item_ids)[0])
+    stage = CandidateStage(models, task)
     scorers["blend of sources"] = ListScorer(stage.blended, len(task.item_ids))
-    if parts.ranker is not None:
+    if models.ranker is not None:
         scorers["blend, ranked"] = ListScorer(stage.ranked, len(task.item_ids))
     if world is not None:
         scorers["oracle"] = WorldRetrieval(world, task.item_ids, calendar.end_ms)
@@ -145,82 +92,11 @@ class WorldRetrieval:
         return scores[:, [column[item_id] for item_id in self.item_ids]]
 
 
-class _CandidateStage:
-    """The candidate stage as it would have served at one moment: models cut before it, states replayed up to it."""
-
-    def __init__(self, parts: _Trained, task: RetrievalTask):
-        self._parts, self._task = parts, task
-        self._known_ms: int | None = None
-        self._found: dict[str, tuple[UserState, Retrieved]] = {}
-
-    def blended(self, user_ids: Sequence[str], known_ms: int) -> Iterator[np.ndarray]:
-        """Task rows for each user, best first, by the blend of the sources."""
-        for _, found in self._retrieve(user_ids, known_ms):
-            yield self._task_rows[found.rows]
-
-    def ranked(self, user_ids: Sequence[str], known_ms: int) -> Iterator[np.ndarray]:
-        """The same candidates in the order of the ranker's utility."""
-        ranker, weights = self._parts.ranker, self._parts.settings.ranking.utility
-        assert ranker is not None
-        for state, found in self._retrieve(user_ids, known_ms):
-            user = user_side(state, known_ms, self._items)
-            features = request_features(state, known_ms, found.rows, self._items, user=user)
-            given = RankerInput(state, known_ms, "home", found.rows, self._items, user, features)
-            order = np.argsort(-utility(ranker.heads, ranker.score(given), weights), kind="stable")
-            yield self._task_rows[found.rows[order]]
-
-    def _retrieve(self, user_ids: Sequence[str], known_ms: int) -> Iterator[tuple[UserState, Retrieved]]:
-        """Candidates of each user, made once for both rows."""
-        self._prepare(known_ms)
-        waiting = [user for user in user_ids if user not in self._found]
-        for user, state in zip(
-            waiting, _states(self._parts.builder.lake, waiting, known_ms, self._parts.settings.state.limits), strict=True
-        ):
-            mask = self._allowed.copy()
-            engaged = self._catalogue.rows(action.item_id for action in state.positives() if action.item_id)
-            mask[engaged[engaged >= 0]] = False
-            asked = CandidateRequest(state, known_ms, "home", mask, self._catalogue)
-            self._found[user] = state, self._retrieval.retrieve(asked, LISTED)
-        return (self._found[user] for user in user_ids)
-
-    def _prepare(self, known_ms: int) -> None:
-        if known_ms == self._known_ms:
-            return
-        self._found.clear()
-        parts, settings = self._parts, self._parts.settings.retrieval
-        lake = parts.builder.lake.until(known_ms)
-        self._catalogue = catalogue = Catalogue(lake.items())
-        index = ExactIndex(aligned_vectors(parts.vectors, catalogue), parts.vectors.space)
-        actions = lake.actions()
-        knn = ItemKNN.fit(actions, catalogue.ids, known_ms, settings.item_knn).table
-        boards = board_neighbours(actions, lake.boards(), catalogue.ids, known_ms, settings.boards)
-        stats = ItemStats.build(actions, lake.shown(), catalogue.ids, known_ms)
-        self._retrieval = Retrieval.of(RetrievalParts(index, knn, boards, stats), settings.sources)
-        features = aligned_stats(stats, known_ms // DAY_MS, catalogue)
-        self._items = ItemSide(catalogue, index, features, aligned_neighbours(parts.neighbours, catalogue))
-        row_of = {item_id: row for row, item_id in enumerate(self._task.item_ids)}
-        self._task_rows = np.array([row_of.get(item_id, -1) for item_id in catalogue.ids], np.int64)
-        self._allowed = (self._task_rows >= 0) & catalogue.available
-        self._known_ms = known_ms
-
-
-def _states(lake: Lake, user_ids: Sequence[str], known_ms: int, limits: LimitsConfig) -> list[UserState]:
-    """What was known of each user just before ``known_ms``, in the order of ``user_ids``."""
-    columns = {"user_id": pl.String, "time_ms": pl.Int64, "place": pl.Int64}
-    moments = pl.DataFrame(
-        {"user_id": list(user_ids), "time_ms": [known_ms] * len(user_ids), "place": range(len(user_ids))}, schema=columns
-    )
-    found: list[UserState | None] = [None] * len(user_ids)
-    for moment, state in replay(lake, moments, limits):
-        found[moment["place"]] = state
-    return found
-
-
 # --------------------------------------------------------------------------------------------------------------- ranking
 
 
-def _ranking(parts: _Trained, world: World | None) -> Table | None:
-    builder, settings = parts.builder, parts.settings
+def _ranking(models: TrainedModels, world: World | None) -> Table | None:
+    builder, settings = models.builder, models.settings
     try:
         pages = logged_pages(builder.lake, builder.calendar, settings.evaluation, settings.ranking.rows)
     except InputError:
@@ -229,35 +105,77 @@ def _ranking(parts: _Trained, world: World | None) -> Table | None:
     scorers: dict[str, PageScorer] = {
         "logged order": LoggedOrder(),
         POPULARITY: PopularityOfDays(actions),
-        "content": ContentSimilarity(parts.vectors, actions),
+        "content": ContentSimilarity(models.content, actions),
+        **_rankers(models, ReplayedPages(models, pages)),
     }
-    if parts.ranker is not None:
-        scorers["ranker"] = ReplayedRanker(parts, parts.ranker)
     if world is not None:
         scorers["oracle"] = WorldPages(world, settings)
     return evaluate_ranking(pages, scorers, settings.evaluation, weights=settings.ranking.utility)
 
 
-@dataclass(frozen=True)
-class ReplayedRanker:
-    """The trained ranker, with features replayed to the moment of each page."""
+def _rankers(models: TrainedModels, asked: ReplayedPages) -> dict[str, PageScorer]:
+    """The rankers there are, and what is left of the hybrid one when the store or the nightly batch fails it."""
+    weights, pointwise, hybrid = models.settings.ranking.utility, models.pointwise, models.hybrid
+    scorers: dict[str, PageScorer] = {}
+    if pointwise is not None:
+        scorers["pointwise ranker"] = RankedPages(asked, pointwise.heads, lambda rows: pointwise.probabilities(rows.features), weights)
+    if hybrid is not None:
+        score = partial(hybrid.score_rows, item_vectors=models.embeddings)
+        scorers["TransAct ranker"] = RankedPages(asked, hybrid.heads, score, weights)
+        scorers["its user vector lost"] = RankedPages(asked, hybrid.heads, lambda rows: score(_without_user_vectors(rows)), weights)
+        scorers["its sequence lost"] = RankedPages(asked, hybrid.heads, lambda rows: score(_without_histories(rows)), weights)
+    return scorers
 
-    parts: _Trained
-    ranker: PointwiseRanker
+
+class ReplayedPages:
+    """The pages of the test as rankers read them, replayed to the moment of each page, once for all rankers."""
+
+    def __init__(self, models: TrainedModels, pages: Pages):
+        self._models, self._pages = models, pages
+
+    @cached_property
+    def rows(self) -> tuple[TrainingRows, np.ndarray]:
+        """A row for each slot, and bool ``(slots,)``: items that the catalogue of the day did not have, whose features are 0."""
+        models, builder, slots = self._models, self._models.builder, self._pages.slots
+        start_ms, end_ms = builder.calendar.rank_cut_ms, builder.calendar.end_ms
+        days = ItemDays(builder.lake, start_ms, end_ms, models.content, models.stats, models.neighbours, models.embeddings)
+        nightly = DailyUserVectors(models.users, models.histories, models.content, day_of(start_ms), day_of(end_ms - 1))
+        length = models.settings.ranking.hybrid.transact.length
+        progress, limits = partial(builder.progress, "replaying test pages"), models.settings.state.limits
+        rows = page_rows(builder.lake, slots, self._pages.labels, self._pages.heads, days, nightly, length, progress, limits)
+        features = np.nan_to_num(rows.features)
+        features[:, POSITION_COLUMN] = 0.0  # as in serving: every slot is scored as if it stood on top
+        return replace(rows, features=features), np.isnan(rows.features[:, 0])
+
+
+@dataclass(frozen=True)
+class RankedPages:
+    """The pages in the order of a ranker's utility; ``score`` goes from rows to probabilities ``(rows, heads)``."""
+
+    asked: ReplayedPages
+    heads: Sequence[str]
+    score: Callable[[TrainingRows], np.ndarray]
+    weights: UtilityWeights
 
     def score_pages(self, pages: Pages) -> PageScores:
-        builder, ranker = self.parts.builder, self.ranker
-        calendar = builder.calendar
-        days = ItemDays(builder.lake, calendar.rank_cut_ms, calendar.end_ms, self.parts.vectors, self.parts.stats, self.parts.neighbours)
-        slots = pages.slots
-        progress, limits = partial(builder.progress, "replaying test pages"), self.parts.settings.state.limits
-        features = replayed_features(builder.lake, slots, days, progress, limits)
-        features[:, POSITION_COLUMN] = 0.0  # as in serving: every slot is scored as if it stood on top
-        unknown = np.isnan(features[:, 0])
-        probabilities = ranker.probabilities(np.nan_to_num(features))
+        rows, unknown = self.asked.rows
+        probabilities = self.score(rows)
         probabilities[unknown] = probabilities[~unknown].mean(axis=0) if (~unknown).any() else 0.0
-        scores = utility(ranker.heads, probabilities, self.parts.settings.ranking.utility)
-        return PageScores(scores.astype(np.float64), {head: probabilities[:, n].astype(np.float64) for n, head in enumerate(ranker.heads)})
+        scores = utility(self.heads, probabilities, self.weights)
+        return PageScores(scores.astype(np.float64), {head: probabilities[:, n].astype(np.float64) for n, head in enumerate(self.heads)})
+
+
+def _without_user_vectors(rows: TrainingRows) -> TrainingRows:
+    """As if the nightly batch had failed for everybody."""
+    assert rows.user_vectors is not None
+    pages = rows.pages.height
+    nothing = {"user_vector_known": np.zeros(pages, bool), "user_vector_hours": np.zeros(pages, np.float32)}
+    return replace(rows, user_vectors=np.zeros_like(rows.user_vectors), **nothing)
+
+
+def _without_histories(rows: TrainingRows) -> TrainingRows:
+    """As if the store had no sequence for anybody; the features made by hand from it stay."""
+    return replace(rows, histories=PageHistories.of([NO_HISTORY] * rows.pages.height, []))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
-"""The plan: which steps there are, who feeds whom, and the ladder of releases they add up to.
+"""The plan: which steps there are, who feeds whom, and the ladder of releases they add up to. What the steps that learn from behaviour
+do is in :mod:`corkboard.pipeline.learned`.
 
     catalogue  stats  states  content/hashed -> index/hashed                    1  popularity and content
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
-    content, stats, item_knn/before_ranking -> ranker                           4  + ranker
+    content -> pinnerformer -> embedding_index, user_vectors                    4  + PinnerFormer
+    content, stats, item_knn/before_ranking -> ranker                           5  + ranker
+    all of these -> ranker/hybrid                                               6  + TransAct
+    ranker/hybrid -> light_ranker                                               7  + light ranker
 
 Which day each step reads up to is decided here and nowhere else; see ``docs/decisions/0001-the-way-through.md``.
 """
@@ -11,26 +15,20 @@ Which day each step reads up to is decided here and nowhere else; see ``docs/dec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import ContentConfig
-from corkboard.errors import InputError
 from corkboard.lake.calendar import DAY_MS, Calendar
+from corkboard.pipeline import learned
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
-from corkboard.ranking.config import PointwiseConfig, RowsConfig
-from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig, SourceConfig
+from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
 from corkboard.settings import Settings
-from corkboard.state.config import LimitsConfig
 
 if TYPE_CHECKING:
     from corkboard.embeddings.content import ContentTower
-    from corkboard.ranking.item_days import ItemDays
-    from corkboard.ranking.sampling import CandidateFunction
-    from corkboard.state.user_state import UserState
 
 
 UNCUT_MS = 2**62
@@ -153,72 +151,6 @@ def fit_boards(given: StepInput) -> Made:
     return Made(table.tensors(), table.tables())
 
 
-def train_ranker(given: StepInput) -> Made:
-    """Rows from [A, B) by replay; item models cut at A; the counters of each page's own day."""
-    from corkboard.embeddings.content import ContentTower
-    from corkboard.ranking.item_days import ItemDays
-    from corkboard.ranking.rows import training_rows
-    from corkboard.ranking.training import train_pointwise
-    from corkboard.retrieval.item_stats import ItemStats
-    from corkboard.retrieval.neighbours import NeighbourTable
-
-    content = given.artifacts["content"]
-    (space,) = content.makes
-    items = given.lake.items()
-    vectors = ContentTower.from_artifact(content).encode(items, given.calendar.item_cut_ms)
-    days = ItemDays(
-        given.lake,
-        given.calendar.item_cut_ms,
-        given.calendar.rank_cut_ms,
-        EmbeddingTable(items["item_id"].to_list(), vectors, space),
-        ItemStats.from_artifact(given.artifacts["stats"]),
-        NeighbourTable.from_artifact(given.artifacts["item_knn/before_ranking"]),
-    )
-    config: RankerStepConfig = given.config
-    candidates = sources_as_of(days, given.calendar, config.sources)
-    progress = partial(given.progress, "replaying pages")
-    rows = training_rows(given.lake, given.calendar, days, config.rows, given.seed, candidates, progress, config.limits)
-    if len(rows.user_ids) < config.rows.min_users:
-        expected, hint = f"at least {config.rows.min_users}", "Give it more days: lake.calendar.rank_days."
-        raise InputError(
-            "Too few users act in the ranking span for a ranker to learn from", found=len(rows.user_ids), expected=expected, hint=hint
-        )
-    held_out = given.calendar.held_out(rows.user_ids)
-    trained = train_pointwise(rows, held_out, config.pointwise, given.seed, partial(given.progress, "training the ranker"))
-    report = trained.report
-    return Made(trained.ranker.tensors(), config=trained.ranker.config(), metrics=report.metrics(), card=report.card(), requires=[space])
-
-
-class RankerStepConfig(Section):
-    """What the ranker's artefact depends on. Utility weights are not among it: they change while serving."""
-
-    rows: RowsConfig = RowsConfig()
-    """Training rows."""
-    pointwise: PointwiseConfig = PointwiseConfig()
-    """The model."""
-    limits: LimitsConfig = LimitsConfig()
-    """What a user's state remembers, as in the store that serves."""
-    sources: SourceConfig = SourceConfig()
-    """The sources that half of the sampled negatives come from, where the lake has no impressions."""
-
-
-def sources_as_of(days: ItemDays, calendar: Calendar, config: SourceConfig) -> CandidateFunction:
-    """Candidates as the sources would have brought them at a moment of [A, B): content vectors and item-kNN, both cut at A."""
-    from corkboard.retrieval.blend import Retrieval
-    from corkboard.retrieval.candidates import CandidateRequest
-    from corkboard.retrieval.sources import RetrievalParts
-
-    first = days.at(calendar.item_cut_ms // DAY_MS)
-    retrieval = Retrieval.of(RetrievalParts(first.index, first.neighbours), config)
-
-    def candidates(state: UserState, now_ms: int, k: int) -> list[str]:
-        catalogue = days.at(now_ms // DAY_MS).catalogue
-        asked = CandidateRequest(state, now_ms, "home", catalogue.available & (catalogue.created_ms < now_ms), catalogue)
-        return retrieval.retrieve(asked, k).items.item_ids
-
-    return candidates
-
-
 # -------------------------------------------------------------------------------------------------------------- the plan
 
 
@@ -263,23 +195,40 @@ def _co_engagement(knn: ItemKNNConfig, boards: BoardConfig) -> list[Step]:
 
 
 def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
+    towers = ("corkboard.embeddings", "corkboard.learning")
     return [
-        Step("content", train_content, before_items_cut, content, code=("corkboard.embeddings", "corkboard.learning")),
+        Step("content", train_content, before_items_cut, content, code=towers),
         Step(
             "index", make_index, uncut, settings.retrieval.index, ("content",), code=("corkboard.retrieval.index", "corkboard.embeddings")
         ),
+        *_rankers(settings, towers),
+    ]
+
+
+def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
+    ranking, limits, sources = settings.ranking, settings.state.limits, settings.retrieval.sources
+    rows = ("corkboard.ranking", "corkboard.state", "corkboard.retrieval")
+    models = ("content", "stats", "item_knn/before_ranking")
+    vectors = ("content", "pinnerformer")
+    hybrid = learned.HybridStepConfig(rows=ranking.rows, hybrid=ranking.hybrid, limits=limits, sources=sources)
+    light = learned.LightStepConfig(light=ranking.light, rows=ranking.rows, utility=ranking.utility, limits=limits, sources=sources)
+    pointwise = learned.RankerStepConfig(rows=ranking.rows, pointwise=ranking.pointwise, limits=limits, sources=sources)
+    index = ("corkboard.retrieval.index", *towers)
+    return [
+        Step("ranker", learned.train_ranker, before_test, pointwise, models, code=rows),
+        Step("pinnerformer", learned.train_pinnerformer, before_items_cut, settings.embeddings.pinnerformer, ("content",), code=towers),
+        Step("embedding_index", learned.index_embeddings, uncut, settings.retrieval.index, vectors, code=index),
+        Step("user_vectors", learned.batch_users, before_last_day, None, vectors, code=towers),
         Step(
-            "ranker",
-            train_ranker,
+            "ranker", learned.train_hybrid_ranker, before_test, hybrid, (*models, "pinnerformer"), code=(*rows, *towers), variant="hybrid"
+        ),
+        Step(
+            "light_ranker",
+            learned.train_light_ranker,
             before_test,
-            RankerStepConfig(
-                rows=settings.ranking.rows,
-                pointwise=settings.ranking.pointwise,
-                limits=settings.state.limits,
-                sources=settings.retrieval.sources,
-            ),
-            ("content", "stats", "item_knn/before_ranking"),
-            code=("corkboard.ranking", "corkboard.state", "corkboard.retrieval"),
+            light,
+            (*models, "pinnerformer", "ranker/hybrid"),
+            code=(*rows, *towers),
         ),
     ]
 
@@ -288,9 +237,15 @@ def _stages() -> list[Stage]:
     first = {"catalogue": "catalogue", "stats": "stats", "states": "states", "content": "content/hashed", "index": "index/hashed"}
     second = {**first, "item_knn": "item_knn", "boards": "boards"}
     third = {**second, "content": "content", "index": "index"}
+    fourth = {**third, "pinnerformer": "pinnerformer", "embedding_index": "embedding_index", "user_vectors": "user_vectors"}
+    fifth = {**fourth, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}
+    sixth = {**fifth, "ranker": "ranker/hybrid"}
     return [
         Stage("popularity and content", first),
         Stage("+ item-kNN", second),
         Stage("+ trained content", third),
-        Stage("+ ranker", {**third, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}),
+        Stage("+ PinnerFormer", fourth),
+        Stage("+ ranker", fifth),
+        Stage("+ TransAct", sixth),
+        Stage("+ light ranker", {**sixth, "light_ranker": "light_ranker"}),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,38 @@ import polars as pl
 from corkboard.errors import NotFound
 
 if TYPE_CHECKING:
+    from corkboard.feed.page import Page
     from corkboard.workspace import Workspace
+
+
+def show_page(workspace: Workspace, user_key: str, changes: Sequence[str], k: int = 25) -> dict[str, Any]:
+    """The page of a user as it is, beside the page as it would be under other utility weights (``save=3``); nothing is logged.
+
+    ``items``: every item of either page, in the order of the new one, with its place ``before`` and ``after`` (from 1, None where
+    it is not on that page), the utility under either, and title. Raises :class:`ConfigError` for what is no weight.
+    """
+    from corkboard.feed.weights import changed
+
+    now = workspace.utility_weights.read()
+    weights = changed(now, changes)
+    before, after = workspace.preview(user_key, weights, k)
+    ids = list(dict.fromkeys([*after.items, *before.items]))
+    titles, places = workspace.titles(ids), [_places(page) for page in (before, after)]
+    items = [{"item_id": item, "title": titles[item], **_standing(item, *places)} for item in ids]
+    worth = {name: {"before": old, "after": getattr(weights, name)} for name, old in now.model_dump().items()}
+    notes = [{"code": note.code, "text": note.text} for note in after.notes]
+    return {"user": user_key, "release": after.release, "weights": worth, "items": items, "notes": notes}
+
+
+def _places(page: Page) -> dict[str, tuple[int, float]]:
+    """Place from 1 and utility by item."""
+    return {item: (n + 1, float(score)) for n, (item, score) in enumerate(zip(page.items, page.items.scores, strict=True))}
+
+
+def _standing(item: str, before: dict[str, tuple[int, float]], after: dict[str, tuple[int, float]]) -> dict[str, Any]:
+    old, new = before.get(item, (None, None)), after.get(item, (None, None))
+    moved = None if old[0] is None or new[0] is None else old[0] - new[0]
+    return {"before": old[0], "after": new[0], "moved": moved, "utility_before": old[1], "utility_after": new[1]}
 
 
 def show(workspace: Workspace, thing: str) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class StepInput:
     seed: int
     version: str
     progress: Progress
+    earlier: Callable[[], Sequence[Artifact]] = tuple
+    """What the step made before, of other data: a batch that only computes what changed starts from there."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Step:
         """The artefact of this key, where it is whole."""
         folder = root / self.name / self.variant / key
         return load_artifact(folder) if (folder / "manifest.json").exists() else None
+
+    def others(self, root: Path, key: str) -> list[Artifact]:
+        """What the step made under other keys, where it is whole."""
+        manifests = sorted((root / self.name / self.variant).glob("*/manifest.json"))
+        return [load_artifact(file.parent) for file in manifests if file.parent.name != key]
 
     def make(self, root: Path, key: str, given: StepInput) -> Artifact:
         """Run the step and write what it made."""

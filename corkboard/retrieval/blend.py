@@ -57,13 +57,20 @@ class Retrieval:
         return cls(sources, config, notes)
 
     def retrieve(self, request: CandidateRequest, k: int | None = None) -> Retrieved:
-        """At most k (default: the setting) allowed candidates; fewer only where fewer are allowed."""
+        """At most k (default: the setting) allowed candidates; fewer only where fewer are allowed.
+
+        Where several sources have little to say (somebody new, an idle month), the others are asked again for as many as it takes:
+        their quotas are shares of the candidates, and no limit.
+        """
         k = self.settings.candidates if k is None else k
         quotas = self._shares() * k
-        found = [
-            source.candidates(request, int(np.ceil(quota * self.settings.overfetch)))
-            for source, quota in zip(self.sources, quotas, strict=True)
-        ]
+        wanted = np.ceil(quotas * self.settings.overfetch).astype(int)
+        found = [source.candidates(request, int(most)) for source, most in zip(self.sources, wanted, strict=True)]
+        if len(np.unique(np.concatenate([np.empty(0, np.int64), *(c.rows for c in found)]))) < k:
+            found = [
+                source.candidates(request, k) if len(first) == most else first
+                for source, first, most in zip(self.sources, found, wanted, strict=True)
+            ]
         names = tuple(source.name for source in self.sources)
         return blend(request, names, found, quotas, k, self.settings.rank_softening, self.notes)
 

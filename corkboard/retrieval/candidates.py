@@ -16,13 +16,17 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True)
 class CandidateRequest:
-    """One page's worth of questions. ``allowed`` is bool over catalogue rows; rows beyond its end are not allowed."""
+    """One page's worth of questions. ``allowed`` is bool over catalogue rows; rows beyond its end are not allowed.
+
+    ``user_vector`` is float32 ``(dim,)`` in the space of the item embeddings, None where the user has none.
+    """
 
     state: UserState
     now_ms: int
     surface: str
     allowed: np.ndarray
     catalogue: Catalogue
+    user_vector: np.ndarray | None = None
     _histories: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     def allows(self, rows: np.ndarray) -> np.ndarray:

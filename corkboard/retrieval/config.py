@@ -138,13 +138,15 @@ class Quotas(Section):
     """What lies on the same public boards as recently engaged items."""
     followed: int = Field(default=15, ge=0)
     """By creators whom the person follows."""
+    pinnerformer: int = Field(default=60, ge=0)
+    """Nearest to the user vector of the nightly batch."""
 
 
 class SourceConfig(Section):
     """Candidate sources and their blend."""
 
-    candidates: int = Field(default=300, ge=1)
-    """Candidates of one request, before ranking."""
+    candidates: int = Field(default=400, ge=1)
+    """Candidates of one request, before any ranking."""
     quotas: Quotas = Quotas()
     """Shares of the sources."""
     weights: ActionWeights = ActionWeights()

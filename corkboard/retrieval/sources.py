@@ -1,6 +1,7 @@
-"""Six ways to find candidates, each from what is known at the moment of the request.
+"""Ways to find candidates, each from what is known at the moment of the request.
 
-None of them knows topics. What a person wants now reaches the page through the vectors of the items they just acted on.
+None of them knows topics. What a person wants now reaches the page through the vectors of the items they just acted on; what they
+want in the long run through the user vector of the nightly batch.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class RetrievalParts:
     """Neighbours by public boards, over frozen catalogue rows."""
     stats: ItemStats | None = None
     """Counters over frozen catalogue rows."""
+    embedding: Index | None = None
+    """Item embeddings over the rows of the catalogue, live items included: the space of the user vectors."""
 
 
 class NearestSource:
@@ -64,6 +67,27 @@ class NearestSource:
         seeds = np.broadcast_to(rows[:, None], near.shape)[there]
         chosen = _in_shares(near[there], (np.arange(near.shape[1]) / places[:, None])[there], wanted)
         return Candidates.best(request, *merged(near[there][chosen], scores[chosen], seeds[chosen]), k)
+
+
+class UserVectorSource:
+    """The items nearest to the user's own vector, which the nightly batch made of months of actions (PinnerFormer)."""
+
+    name = "pinnerformer"
+
+    def __init__(self, index: Index):
+        self._index = index
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """By cosine; nothing for a user without a vector. What was acted on before is what the vector is made of, and left out."""
+        vector = request.user_vector
+        if vector is None or not vector.any() or k < 1:
+            return Candidates()
+        acted = request.catalogue.rows([action.item_id for action in request.state.positives() if action.item_id is not None])
+        allowed = request.allowed.copy()
+        allowed[acted[(acted >= 0) & (acted < len(allowed))]] = False
+        near, cosines = self._index.search(vector, k, allowed, self._index.space)
+        there = near[0] >= 0
+        return Candidates.best(request, near[0][there], cosines[0][there], None, k)
 
 
 class NeighbourSource:
@@ -180,6 +204,7 @@ def build_sources(parts: RetrievalParts, config: SourceConfig) -> tuple[list[Sou
         "same_creator": CreatorSource(quality, config),
         "same_board": "no board neighbours" if parts.boards is None else NeighbourSource("same_board", parts.boards, config),
         "followed": FollowedSource(quality, config),
+        "pinnerformer": "no item embeddings" if parts.embedding is None else UserVectorSource(parts.embedding),
     }
     wanted = {name: source for name, source in possible.items() if getattr(config.quotas, name) > 0}
     notes = [f"source {name} left out: {source}" for name, source in wanted.items() if isinstance(source, str)]

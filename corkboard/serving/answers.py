@@ -15,7 +15,7 @@ from corkboard.errors import NotFound, StoreError
 from corkboard.feed.home import SURFACES_SERVED
 from corkboard.feed.page import Page, RecommendRequest
 from corkboard.lake.schema import DEFAULT_TENANT, Refusal, validate_event
-from corkboard.serving.bodies import RecommendBody, Refused, parse_events, parse_recommend
+from corkboard.serving.bodies import RecommendBody, Refused, parse_events, parse_recommend, parse_weights
 from corkboard.serving.config import ServingConfig
 from corkboard.serving.live import Live, LiveEngine, describe
 from corkboard.serving.people import user_view
@@ -70,8 +70,7 @@ class Answers:
         answer = _empty_page() if page is None or live is None else self._page(page, live, asked)
         for note in answer["notes"]:
             self.engine.metrics.notes.add(note["code"])
-        timings = page.timings_ms if page is not None else {}
-        return orjson.dumps(answer, option=_OPTIONS), {"server-timing": ", ".join(f"{stage};dur={ms:.3f}" for stage, ms in timings.items())}
+        return orjson.dumps(answer, option=_OPTIONS), {"server-timing": _timing(page)}
 
     def _page(self, page: Page, live: Live, asked: RecommendBody) -> dict[str, Any]:
         answer = page.to_dict()
@@ -175,6 +174,18 @@ class Answers:
             raise Problem(503, "release_load_failed", f"The release could not be loaded: {failure.message}", found=release_id, hint=hint)
         return orjson.dumps({"live": release.id, "label": release.label, "before": before.release.id if before else None})
 
+    def utility(self) -> bytes:
+        """What an action is worth on the pages of this process, and in the settings."""
+        live, weights = self.engine.live, self.engine.weights
+        now = live.feed.weights if live is not None else weights.settings
+        return orjson.dumps({"weights": now.model_dump(), "settings": weights.settings.model_dump()})
+
+    def set_utility(self, body: bytes) -> bytes:
+        """Lay other weights over those of the settings; answers when the pages of this process follow."""
+        changes = parse_weights(body)
+        self.engine.set_weights(changes)
+        return self.utility()
+
     # --------------------------------------------------------------------------------------------------------------- probes
 
     def health(self) -> bytes:
@@ -183,6 +194,8 @@ class Answers:
         store = self.engine.store_works()
         troubles = [f"Release {failure.release_id} could not be loaded: {failure.message}"] if failure else []
         troubles += [] if store else ["The store cannot be reached."]
+        wrong = self.engine.weights_failure
+        troubles += [f"The utility weights of the workspace cannot be used: {wrong}"] if wrong else []
         release = {"id": live.release.id, "label": live.release.label, "created_ms": live.release.created_ms} if live else None
         return orjson.dumps(
             {"status": "degraded" if troubles else "ok", "release": release, "store": "up" if store else "down", "troubles": troubles}
@@ -197,6 +210,14 @@ class Answers:
                 503, "store_unreachable", "The store cannot be reached", hint="Pages are served all the same; events are refused."
             )
         return orjson.dumps({"status": "ready", "release": self.engine.live.release.id})
+
+
+def _timing(page: Page | None) -> str:
+    """The ``Server-Timing`` header: milliseconds by stage, and how many candidates went into each ranker."""
+    if page is None:
+        return ""
+    stages = [f"{stage};dur={ms:.3f}" for stage, ms in page.timings_ms.items()]
+    return ", ".join(stages + [f'{name};desc="{count}"' for name, count in page.counts.items()])
 
 
 def _empty_page() -> dict[str, Any]:

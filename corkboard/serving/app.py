@@ -79,7 +79,7 @@ def create_app(engine: LiveEngine, config: ServingConfig | None = None) -> FastA
     if config.cors_origins:
         headers = ["authorization", "content-type", "x-api-key"]
         app.add_middleware(
-            CORSMiddleware, allow_origins=list(config.cors_origins), allow_methods=["GET", "POST", "DELETE"], allow_headers=headers
+            CORSMiddleware, allow_origins=list(config.cors_origins), allow_methods=["GET", "POST", "PUT", "DELETE"], allow_headers=headers
         )
     app.add_middleware(Gate, metrics=engine.metrics, keys=Keys(config.api_keys), origins=config.cors_origins)
     _add_api(app, answers, threads)
@@ -120,6 +120,13 @@ def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
     async def promote(request: Request) -> Response:
         return _json(await threads.wait(answers.promote, request.path_params["release_id"]))
 
+    async def utility(request: Request) -> Response:
+        return _json(await threads.wait(answers.utility))
+
+    async def set_utility(request: Request) -> Response:
+        body = await read_body(request, max_bytes)
+        return _json(await threads.wait(answers.set_utility, body))
+
     async def health(request: Request) -> Response:
         return _json(await threads.probe(answers.health))
 
@@ -136,8 +143,9 @@ def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
             description.append(orjson.dumps(api_description(__version__)))
         return Response(description[0], media_type=JSON)
 
-    handlers = [recommend, events, explain, items, users, user_state, delete_user, releases, promote, health, ready, metrics, openapi]
-    for handler in handlers:
+    pages = [recommend, events, explain, items, users, user_state, delete_user]
+    running = [releases, promote, utility, set_utility, health, ready, metrics, openapi]
+    for handler in (*pages, *running):
         route = ROUTES[handler.__name__]
         app.add_api_route(route.path, handler, methods=[route.method], response_model=None, include_in_schema=False, name=handler.__name__)
 

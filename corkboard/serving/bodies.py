@@ -12,10 +12,13 @@ import orjson
 from msgspec import Meta, Struct
 
 from corkboard.lake.schema import SESSION_KEY
+from corkboard.ranking.config import UtilityWeights
 from corkboard.serving.problems import Problem, shown
 
 MAX_ID_BYTES = 512
 """Longest id, as in the tables of the lake."""
+MAX_WEIGHT = 1e6
+"""Largest utility weight, by its absolute value."""
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
 
 _EXPECTED = re.compile(r"^Expected (?P<expected>.+?)(?:, got `(?P<found>[^`]*)`)?(?: - at `\$\.?(?P<path>[^`]*)`)?$")
@@ -125,6 +128,29 @@ def _near(name: str, known: Sequence[str]) -> str | None:
 
 def _peek(body: bytes) -> str:
     return body[:60].decode("utf-8", "replace")
+
+
+def parse_weights(body: bytes) -> dict[str, float]:
+    """The weights by head in ``body``. Raises :class:`Problem` 400 where it is not an object of numbers by known heads."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as broken:
+        raise Problem(
+            400, "not_json", f"The body is not JSON: {broken.msg} at byte {broken.pos}", found=_peek(body), expected='{"save": 3.0}'
+        ) from None
+    if not isinstance(value, dict):
+        raise Problem(400, "bad_input", "The body is not an object", found=type(value).__name__, expected="weights by action")
+    refuse_unknown_keys(value, list(UtilityWeights.model_fields))
+    for name, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or abs(weight) > MAX_WEIGHT:
+            raise Problem(
+                400,
+                "bad_input",
+                f"The weight of {name} has a wrong value",
+                found=shown(weight),
+                expected=f"a number, at most {MAX_WEIGHT:g}",
+            )
+    return {name: float(weight) for name, weight in value.items()}
 
 
 # --------------------------------------------------------------------------------------------------------------- events

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 from corkboard.artifacts import Release, Releases
 from corkboard.errors import CorkboardError, NotFound, StoreError
 from corkboard.feed.page import Page, RecommendRequest
+from corkboard.feed.weights import WorkspaceWeights
+from corkboard.ranking.config import UtilityWeights
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.serving.config import ServingConfig
 from corkboard.serving.metrics import Metrics
@@ -29,6 +31,9 @@ log = logging.getLogger("corkboard.serving")
 class ServingFeed(Protocol):
     """What the server asks of the feed of one release. Every method but ``catch_up`` may be called from many threads at once."""
 
+    weights: UtilityWeights
+    """What pages are ordered by."""
+
     @property
     def catalogue(self) -> Catalogue: ...
 
@@ -38,6 +43,10 @@ class ServingFeed(Protocol):
 
     def catch_up(self) -> int:
         """Take live item events that the store got since the last time into the overlay. Raises :class:`StoreError`."""
+        ...
+
+    def use_weights(self, weights: UtilityWeights) -> None:
+        """Order every page that begins from now on by ``weights``."""
         ...
 
     def explain(self, request_id: str, item_id: str) -> dict[str, Any]:
@@ -98,12 +107,22 @@ class LiveEngine:
     """Pages, events, explanations and states over the live release. Thread-safe; blocking."""
 
     def __init__(
-        self, releases: Releases, store: Store, load: LoadRelease, config: ServingConfig | None = None, metrics: Metrics | None = None
+        self,
+        releases: Releases,
+        store: Store,
+        load: LoadRelease,
+        config: ServingConfig | None = None,
+        metrics: Metrics | None = None,
+        weights: WorkspaceWeights | None = None,
     ):
         self.releases = releases
         self.store = store
         self.config = config or ServingConfig()
         self.metrics = metrics or Metrics()
+        self.weights = weights or WorkspaceWeights(releases.folder.parent, UtilityWeights())
+        self.weights_failure: str | None = None
+        """Why ``utility.toml`` could not be followed; None while it can."""
+        self._weights_stamp: bytes | None = None
         self._load = load
         self._live: Live | None = None
         self._failure: LoadFailure | None = None
@@ -141,14 +160,40 @@ class LiveEngine:
     def poll(self) -> bool:
         """Look which release should be live and load it where it is another one. True when that made a switch."""
         with self._turn:
-            stamp = self._stamp()
-            live, failure = self._live, self._failure
-            if stamp is None or (live is not None and live.stamp == stamp):
-                self._failure = None
-                return False
-            if failure is not None and failure.stamp == stamp and time.monotonic() - failure.at_s < self.config.release_retry_s:
-                return False
-            return self._switch(stamp)
+            switched = self._follow_release()
+            if self._live is not None and self.weights.stamp() != self._weights_stamp:
+                self._weigh(self._live)
+            return switched
+
+    def _weigh(self, live: Live) -> None:
+        """Take the utility weights of the workspace over into a feed; one that cannot be read leaves those before."""
+        stamp = self.weights.stamp()
+        try:
+            live.feed.use_weights(self.weights.read())
+            self.weights_failure = None
+        except CorkboardError as error:
+            log.error("The utility weights of the workspace cannot be used, those before stay: %s", error)
+            self.weights_failure = str(error)
+        self._weights_stamp = stamp
+
+    def set_weights(self, changes: Mapping[str, float]) -> UtilityWeights:
+        """Lay ``changes`` over the utility weights of the settings, durably and for every page of this process from now on.
+
+        Other workers follow within ``release_poll_s``. Raises :class:`ConfigError` for what is no weight.
+        """
+        self.weights.write(changes)
+        self.poll()
+        return self.weights.read()
+
+    def _follow_release(self) -> bool:
+        stamp = self._stamp()
+        live, failure = self._live, self._failure
+        if stamp is None or (live is not None and live.stamp == stamp):
+            self._failure = None
+            return False
+        if failure is not None and failure.stamp == stamp and time.monotonic() - failure.at_s < self.config.release_retry_s:
+            return False
+        return self._switch(stamp)
 
     def _stamp(self) -> Stamp | None:
         release_id = self.releases.current_id()
@@ -166,6 +211,7 @@ class LiveEngine:
                     artifact.check()
             live = Live(release, stamp, self._load(release))
             live.catch_up()
+            self._weigh(live)
         except Exception as error:  # whatever is wrong with it, the release before it must go on serving
             log.exception("Release %s could not be loaded", stamp[0])
             self.metrics.loads.add("failed")

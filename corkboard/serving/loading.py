@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 from corkboard.artifacts import Release
@@ -29,9 +30,17 @@ def release_loader(store: Store, settings: Settings) -> LoadRelease:
         base, samples, notes = _states(release, store, settings)
         watermark = 0 if base is None else base.watermark_for(store.store_id)
         feed = Feed.load(release, store, settings.feed, settings.ranking.utility, settings.retrieval.sources, watermark, settings.seed)
+        _one_thread()
+        feed.warm_up()
         return Loaded(feed, base, samples, notes)
 
     return load
+
+
+def _one_thread() -> None:
+    """A page is thousands of small products: a second thread mostly waits at their ends, and more pages come from more workers."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _states(release: Release, store: Store, settings: Settings) -> tuple[BaseStates | None, list[tuple[str, int]], tuple[str, ...]]:

@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from corkboard.lake.schema import ACTIONS, EVENT_TABLE, KINDS, SURFACES, TABLES, Column
+from corkboard.ranking.config import UtilityWeights
 from corkboard.serving.bodies import RecommendBody
 
 Schema = dict[str, Any]
@@ -71,6 +72,15 @@ ROUTES: dict[str, Route] = {
         "Make a release live while serving; rolling back is promoting an older one.",
         "Promoted",
         errors=(404, 503),
+    ),
+    "utility": Route("GET", "/v1/utility", "What an action is worth on the pages now, and in the settings.", "Utility"),
+    "set_utility": Route(
+        "PUT",
+        "/v1/utility",
+        "Lay weights over those of the settings while serving; an empty object goes back to the settings.",
+        "Utility",
+        "Weights",
+        (400, 413),
     ),
     "health": Route("GET", "/healthz", "The process is alive; `troubles` says what is wrong.", "Health"),
     "ready": Route("GET", "/readyz", "A release is live and the store answers; 503 otherwise.", "Ready", errors=(503,)),
@@ -193,6 +203,7 @@ def _page_schemas() -> dict[str, Schema]:
     more = {
         "heads": _map(_NUMBER),
         "utility": _map(_NUMBER),
+        "inputs": _map(_ANY),
         "features": _list(_ANY),
         "rules": _list(_ANY),
         "time_ms": _WHOLE,
@@ -251,6 +262,8 @@ def _release_schemas() -> dict[str, Schema]:
     return {
         "Releases": _object({"live": _MAYBE_TEXT, "releases": _list(release)}),
         "Promoted": _object({"live": _TEXT, "label": _TEXT, "before": _MAYBE_TEXT}),
+        "Weights": _object({}, dict.fromkeys(UtilityWeights.model_fields, _NUMBER)),
+        "Utility": _object({"weights": _map(_NUMBER), "settings": _map(_NUMBER)}),
         "Health": _object(
             {
                 "status": {"enum": ["ok", "degraded"]},

@@ -109,6 +109,7 @@ def _write_without(root: Path, artifact: Artifact, kept: dict[str, pl.DataFrame]
         requires=artifact.requires,
         inputs=artifact.manifest["inputs"],
         seed=artifact.manifest["seed"],
+        cut_ms=artifact.cut_ms,
     )
 
 

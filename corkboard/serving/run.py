@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from corkboard.errors import InputError
+from corkboard.learning.allocator import keep_freed_memory
 from corkboard.serving.app import create_app
 from corkboard.serving.config import ServingConfig
 from corkboard.serving.live import LiveEngine
@@ -32,12 +33,14 @@ BACKLOG = 2048
 def engine_of(workspace: Workspace) -> LiveEngine:
     """The engine of a workspace, over its own store; not started yet."""
     store = workspace.store()
-    return LiveEngine(workspace.releases, store, release_loader(store, workspace.settings), workspace.settings.serving)
+    settings = workspace.settings
+    return LiveEngine(workspace.releases, store, release_loader(store, settings), settings.serving, weights=workspace.utility_weights)
 
 
 def serve(workspace: Workspace) -> None:
     """Serve ``workspace`` until the process is asked to end. Raises :class:`InputError` where the address cannot be had."""
     config = workspace.settings.serving
+    keep_freed_memory()
     _log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     listening = listen(config)
     _say_where(config, listening)
@@ -57,6 +60,7 @@ def worker_app() -> FastAPI:
     from corkboard.settings import Settings
     from corkboard.workspace import Workspace
 
+    keep_freed_memory()
     given = json.loads(os.environ[WORKER])
     _log_to_stderr("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     return create_app(engine_of(Workspace(Path(given["folder"]), Settings.model_validate(given["settings"]))))

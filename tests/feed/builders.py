@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from ranking.builders import DAY_MS, HOUR_MS, lake_of
 
 from corkboard.artifacts import Artifact, EmbeddingTable, Release, Releases, write_artifact
+from corkboard.embeddings.config import PinnerFormerConfig
 from corkboard.embeddings.content import ContentTower, untrained_content
+from corkboard.embeddings.item_tower import ItemTower
+from corkboard.embeddings.pinnerformer import PinnerFormer
+from corkboard.embeddings.user_vectors import UserVectors
 from corkboard.errors import StoreError
 from corkboard.feed.config import FeedConfig, SeenConfig
 from corkboard.feed.home import Feed
 from corkboard.feed.parts import ROLES
 from corkboard.lake.lake import Lake
+from corkboard.lake.schema import POSITIVE
 from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.ranking.light import BLOCKS, ITEM_FACTS, USER_FACTS, WINDOWS, LightRanker
 from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.retrieval.baselines import ItemKNN
 from corkboard.retrieval.catalogue import Catalogue
@@ -100,6 +107,69 @@ def set_ranker(**weights: float) -> PointwiseRanker:
     return PointwiseRanker(("click", "save", "hide"), tensors)
 
 
+def set_pinnerformer(content: EmbeddingTable, dim: int = 16, seed: int = 6) -> PinnerFormer:
+    """An item tower set at random, which keeps what is alike alike; nobody encodes users with it."""
+    draw = generator(seed, "item tower")
+    settings = PinnerFormerConfig(dim=dim)
+    wide, hidden, ids = content.dim, 8, 4
+    weights = {
+        "content": draw.normal(0, wide**-0.5, (wide, dim)),
+        "ids": np.zeros((len(content), ids)),
+        "id_skip": np.zeros((ids, dim)),
+        "down": np.zeros((wide + ids, hidden)),
+        "down_bias": np.zeros(hidden),
+        "up": np.zeros((hidden, dim)),
+    }
+    return PinnerFormer(settings, ItemTower(content.ids, weights), {"nothing": np.zeros(1, np.float32)}, content.space, [24.0])
+
+
+def set_user_vectors(lake: Lake, embeddings: EmbeddingTable) -> UserVectors:
+    """The mean of what each user liked before the last day of the past."""
+    known_ms = MIDNIGHT_MS - DAY_MS
+    liked = lake.actions(end_ms=known_ms).filter(pl.col("action").is_in(list(POSITIVE)))
+    keys, vectors, newest = [], [], []
+    for (user,), part in sorted(liked.group_by("user_id")):
+        total = embeddings.lookup(part["item_id"].to_list())[0].sum(axis=0)
+        keys.append(user)
+        vectors.append(total / np.linalg.norm(total))
+        newest.append(part["time_ms"].max())
+    made = np.full(len(keys), known_ms)
+    return UserVectors(keys, np.array(vectors, np.float32), made, np.array(newest), known_ms, embeddings.space)
+
+
+def set_light(embeddings: EmbeddingTable, contents: EmbeddingTable) -> LightRanker:
+    """Heads click, save, hide set by hand: likeness to the user vector and to what was liked, for hides to what was hidden."""
+    heads, tensors = 3, {}
+    widths = dict(zip(BLOCKS, (embeddings.dim, contents.dim, len(TOPICS)), strict=True))
+    for block, width in widths.items():
+        windows = [*WINDOWS, *(["last row"] if block != "contents" else [])]
+        gates = np.zeros((len(USER_FACTS) + 1, heads, len(windows)))
+        for name in ("100", "fading_hours"):
+            gates[-1, :2, windows.index(name)] = 1.0
+        gates[-1, 2, windows.index("hides_fading")] = 4.0
+        if block == "embeddings":
+            gates[-1, :2, -1] = 1.0
+        tensors |= {f"{block}_gates": gates.reshape(len(gates), -1), f"{block}_maps": np.eye(width)[None]}
+    skip = np.zeros((len(ITEM_FACTS), 1 + heads))
+    skip[ITEM_FACTS.index("popularity_7d"), 1:3] = 0.3
+    total = sum(widths.values())
+    tensors |= {
+        "item_mean": np.zeros(len(ITEM_FACTS)),
+        "item_scale": np.ones(len(ITEM_FACTS)),
+        "user_mean": np.zeros(len(USER_FACTS)),
+        "user_scale": np.ones(len(USER_FACTS)),
+        "item_in": np.zeros((total + len(ITEM_FACTS), 3)),
+        "item_in_bias": np.zeros(3),
+        "item_out": np.zeros((3, 1 + heads)),
+        "item_bias": np.array([-2.0, -3.0, -4.0]),
+        "item_skip": skip,
+        "user_in": np.zeros((total + embeddings.dim + len(USER_FACTS), 3)),
+        "user_in_bias": np.zeros(3),
+        "user_out": np.zeros((3, heads)),
+    }
+    return LightRanker(("click", "save", "hide"), tensors, TOPICS, embeddings.space, contents.space)
+
+
 @dataclass(frozen=True)
 class Small:
     """A workspace with a lake that ends at MIDNIGHT_MS, the artefact of every role, and a release of all of them."""
@@ -108,6 +178,8 @@ class Small:
     lake: Lake
     tower: ContentTower
     vectors: EmbeddingTable
+    embeddings: EmbeddingTable
+    user_vectors: UserVectors
     stats: ItemStats
     item_knn: ItemKNN
     artifacts: dict[str, Artifact]
@@ -131,7 +203,10 @@ def small(workspace: Path) -> Small:
     vectors = EmbeddingTable(ids, tower.encode(items, MIDNIGHT_MS), tower.space)
     stats = ItemStats.build(lake.actions(), lake.shown(), ids, MIDNIGHT_MS)
     item_knn = ItemKNN.fit(lake.actions(), ids, MIDNIGHT_MS)
-    index, ranker = FaissIndex.build(vectors), set_ranker()
+    index, ranker, pinnerformer = FaissIndex.build(vectors), set_ranker(), set_pinnerformer(vectors)
+    embeddings = EmbeddingTable(ids, pinnerformer.encode_items(ids, vectors.vectors), pinnerformer.space)
+    embedding_index, light = FaissIndex.build(embeddings), set_light(embeddings, vectors)
+    user_vectors = set_user_vectors(lake, embeddings)
     root = workspace / "artifacts"
     artifacts = {
         "catalogue": write_artifact(root, "catalogue", "a", tables=Catalogue(items).tables()),
@@ -142,11 +217,21 @@ def small(workspace: Path) -> Small:
         ),
         "item_knn": write_artifact(root, "item_knn", "a", tensors=item_knn.tensors(), tables=item_knn.tables(), config=item_knn.config),
         "boards": write_artifact(root, "boards", "a", tensors=item_knn.tensors(), tables=item_knn.tables()),
+        "pinnerformer": written(root, "pinnerformer", pinnerformer, makes=[embeddings.space], requires=[tower.space]),
+        "embedding_index": written(root, "embedding_index", embedding_index, makes=[embeddings.space]),
+        "user_vectors": written(root, "user_vectors", user_vectors, requires=[embeddings.space]),
+        "light_ranker": write_artifact(root, "light_ranker", "a", tensors=light.tensors(), config=light.config(), requires=light.requires),
         "ranker": write_artifact(root, "ranker", "a", tensors=ranker.tensors(), config=ranker.config()),
     }
     artifacts["ranker_item_knn"] = artifacts["item_knn"]
     assert set(artifacts) == set(ROLES)
-    return Small(workspace, lake, tower, vectors, stats, item_knn, artifacts)
+    return Small(workspace, lake, tower, vectors, embeddings, user_vectors, stats, item_knn, artifacts)
+
+
+def written(root: Path, step: str, part: Any, **spaces: Any) -> Artifact:
+    """The artefact of a part with its own ``tensors``, ``tables`` and ``config``."""
+    tensors = part.tensors() if hasattr(part, "tensors") else {}
+    return write_artifact(root, step, "a", tensors=tensors, tables=part.tables(), config=part.config, **spaces)
 
 
 class DeadStore:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
-from corkboard.artifacts import Artifact, load_artifact, write_artifact
+from corkboard.artifacts import Artifact, EmbeddingTable, Release, load_artifact, write_artifact
 from corkboard.errors import ArtifactError, StoreError
+from corkboard.feed.config import FeedConfig
 from corkboard.feed.home import Feed
 from corkboard.feed.page import RecommendRequest
 from corkboard.feed.parts import ROLES
 from corkboard.ranking.features import FEATURE_NAMES
-from feed.builders import NOW_MS, DeadStore, Small, act, set_ranker
+from feed.builders import NOW_MS, DeadStore, Small, act, set_light, set_pinnerformer, set_ranker, set_user_vectors, written
 
 
 def ask(feed: Feed, user: str | None = "u1", k: int = 25, **more):
@@ -27,11 +30,52 @@ def codes(page) -> set[str]:
 MISSING = {
     "stats": "no_stats",
     "content": "no_content_tower",
-    "index": "no_vectors",
     "item_knn": "no_neighbours",
     "boards": None,
+    "pinnerformer": "no_item_tower",
+    "user_vectors": "no_user_vectors",
+    "light_ranker": "no_light_ranker",
     "ranker": "no_ranker",
 }
+
+
+def loaded(made: Small, artifacts: dict[str, Artifact], store=None) -> Feed:
+    """A feed of artefacts that no release could be written of."""
+    return Feed.load(Release("by hand", "by hand", artifacts, 0), store or made.store())
+
+
+@pytest.mark.parametrize(
+    ("role", "needed", "expected"),
+    [
+        ("index", "the light ranker's content vectors", {"no_vectors", "artifact_unusable"}),
+        ("embedding_index", "everything in the space of the user vectors", {"no_embeddings", "artifact_unusable"}),
+    ],
+)
+def test_without_an_index_what_needs_its_space_is_left_out(made: Small, role: str, needed: str, expected: set[str]):
+    feed = loaded(made, {name: artifact for name, artifact in made.artifacts.items() if name != role})
+    page = ask(feed)
+    assert len(set(page.items)) == 25
+    assert codes(page) == expected, needed
+    assert feed.parts.light is None
+    assert (page.counts["light_candidates"], page.counts["full_candidates"]) == (0, 120)
+
+
+@pytest.mark.parametrize("role", ["pinnerformer", "user_vectors", "light_ranker"])
+def test_a_part_of_another_space_is_left_out_with_a_note(made: Small, tmp_path, role: str):
+    other = set_pinnerformer(made.vectors, seed=8)
+    embeddings = EmbeddingTable(made.vectors.ids, other.encode_items(made.vectors.ids, made.vectors.vectors), other.space)
+    light = set_light(embeddings, made.vectors)
+    artifact = {
+        "pinnerformer": lambda: written(tmp_path, role, other),
+        "user_vectors": lambda: written(tmp_path, role, set_user_vectors(made.lake, embeddings)),
+        "light_ranker": lambda: write_artifact(tmp_path, role, "a", tensors=light.tensors(), config=light.config()),
+    }[role]()
+    page = ask(loaded(made, {**made.artifacts, role: artifact}))
+    (unusable,) = page.notes
+    assert unusable.code == "artifact_unusable"
+    assert role in unusable.text
+    assert str(other.space) in unusable.text
+    assert len(page.items) == 25
 
 
 @pytest.mark.parametrize(("role", "code"), MISSING.items())
@@ -102,13 +146,14 @@ class FailingRanker:
 
 
 @pytest.mark.parametrize("answer", [ArtifactError("lost its weights"), float("nan"), float("inf")])
-def test_a_ranker_that_fails_leaves_the_order_to_the_sources(made: Small, answer):
-    feed = made.feed()
-    broken = Feed(type(feed.parts)(**{**vars(feed.parts), "ranker": FailingRanker(answer)}), feed.store)
+@pytest.mark.parametrize(("light", "policy"), [(True, "home/light"), (False, "home/blend")])
+def test_a_ranker_that_fails_leaves_the_order_to_the_stage_before(made: Small, answer, light: bool, policy: str):
+    feed = made.feed(config=FeedConfig(light_ranker=light))
+    broken = Feed(type(feed.parts)(**{**vars(feed.parts), "ranker": FailingRanker(answer)}), feed.store, feed.settings)
     page = ask(broken)
     assert codes(page) == {"ranker_failed"}
     assert len(page.items) == 25
-    assert page.served["policy"] == "home/blend"
+    assert page.served["policy"] == policy
 
 
 def test_a_source_that_fails_leaves_the_page_to_the_newest(made: Small):
@@ -207,3 +252,31 @@ def test_another_tenant_sees_nothing_of_this_one(made: Small):
     page = ask(made.feed(), tenant="other")
     assert len(page.items) == 0
     assert "other_tenant" in codes(page)
+
+
+@pytest.mark.parametrize("role", ["pinnerformer", "user_vectors", "light_ranker", "ranker"])
+def test_a_part_that_another_version_wrote_is_left_out(made: Small, tmp_path, role: str):
+    artifact = made.artifacts[role]
+    strange = {**artifact.config, "settings": {"unheard": 1}, "heads": 7}
+    named = {"tensors": {"strange": np.zeros(1)}, "tables": {"users": pl.DataFrame({"who": ["u1"]})}}
+    foreign = write_artifact(tmp_path, role, "x", config=strange, **named)
+    page = ask(loaded(made, {**made.artifacts, role: foreign}))
+    assert "artifact_unusable" in codes(page)
+    assert len(page.items) == 25
+
+
+def test_without_sense_from_the_light_ranker_the_order_of_the_sources_chooses(made: Small):
+    feed = made.feed()
+    broken = Feed(replace(feed.parts, light=FailingLight()), feed.store, feed.settings)
+    page = ask(broken)
+    assert codes(page) == {"light_ranker_failed"}
+    assert page.counts["full_candidates"] == 120
+    assert page.counts["light_candidates"] == 0
+    assert page.served["policy"] == "home/pointwise"
+
+
+class FailingLight:
+    """A light ranker that answers with no number."""
+
+    def scores(self, request, rows, weights):
+        return np.full(len(rows), np.nan, np.float32)

@@ -35,6 +35,10 @@ def test_an_item_on_the_page(made: Small):
     assert len(told["features"]) == feed.settings.explained_features
     assert told["features"][0]["feature"] == "similar_100"  # the ranker of the fixture is set to look at it most
     assert told["features"][0]["effect"] != 0
+    newest = feed.store.state("u1").sequence(5)
+    assert [entry["item_id"] for entry in told["inputs"]["recent_actions"]] == [action.item_id for action in newest]
+    assert told["inputs"]["user_vector"]["space"] == str(made.embeddings.space)
+    assert told["inputs"]["user_vector"]["hours"] > 24
 
 
 def test_ranks_by_the_ranker_are_those_of_the_scores(made: Small):
@@ -87,10 +91,25 @@ def test_a_candidate_that_others_beat_and_one_that_a_cap_kept_out(made: Small):
     told = feed.explain(page.request_id, capped)
     assert [rule["rule"] for rule in told["rules"]][-1].endswith("_cap")
     assert "already had its share" in told["why"]
-    beaten = next(item_id for item_id in reversed(trace["candidates"]) if item_id not in trace["capped"] and item_id not in page.items)
+    ranked = [trace["candidates"][place] for place in trace["kept"]]
+    beaten = next(item_id for item_id in reversed(ranked) if item_id not in trace["capped"] and item_id not in page.items)
     told = feed.explain(page.request_id, beaten)
     assert "others were better" in told["why"]
-    assert told["stages"]["ranker"]["of"] == len(trace["candidates"])
+    assert told["stages"]["light"]["of"] == len(trace["candidates"])
+    assert told["stages"]["ranker"]["of"] == len(ranked) == 120
+
+
+def test_a_candidate_that_the_light_ranker_kept_out(made: Small):
+    feed = made.feed()
+    page = ask(feed)
+    trace = page.served["trace"]
+    places = sorted(set(range(len(trace["candidates"]))) - set(trace["kept"]))
+    assert (page.counts["light_candidates"], page.counts["full_candidates"]) == (len(trace["candidates"]), len(trace["kept"]))
+    assert max(trace["light"][place] for place in places) <= min(trace["light"][place] for place in trace["kept"])
+    told = feed.explain(page.request_id, trace["candidates"][places[0]])
+    assert "by the light ranker; the best 120 went on" in told["why"]
+    assert list(told["stages"]) == ["candidates", "light"]
+    assert told["stages"]["light"]["rank"] > 120
 
 
 def test_fatigue_and_random_order_are_named(made: Small):

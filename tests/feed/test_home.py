@@ -38,7 +38,7 @@ def test_a_page_for_a_known_user(made: Small):
     assert page.next_cursor is not None
     share = np.mean([topic_of(item_id) == "shirt" for item_id in page.items])  # u1 likes topic 1
     assert share >= 0.3
-    assert list(page.timings_ms) == ["state", "rules", "candidates", "features", "ranking", "diversity", "log"]
+    assert list(page.timings_ms) == ["state", "rules", "candidates", "user", "light", "features", "ranking", "diversity", "log"]
 
 
 def test_the_served_row_is_whole_and_in_the_store_before_the_answer(made: Small):

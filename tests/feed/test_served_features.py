@@ -9,12 +9,12 @@ from ranking.builders import DAY_MS, lake_of
 
 from corkboard.feed.page import RecommendRequest
 from corkboard.lake.lake import Lake
-from corkboard.lake.schema import EVENT_TABLE, TABLES
+from corkboard.lake.schema import ACTION_CODES, EVENT_TABLE, TABLES
 from corkboard.ranking.config import RowsConfig
 from corkboard.ranking.features import POSITION_COLUMN
 from corkboard.ranking.item_days import ItemDays
 from corkboard.ranking.pages import impression_pages
-from corkboard.ranking.rows import replayed_features, rows_from_served
+from corkboard.ranking.rows import replayed_pages, rows_from_served
 from feed.builders import MIDNIGHT_MS, NOW_MS, Small, act
 
 END_MS = MIDNIGHT_MS + DAY_MS
@@ -57,10 +57,30 @@ def test_logged_features_are_the_replayed_ones(made: Small, lived: Lake):
     slots = impression_pages(lived, MIDNIGHT_MS, END_MS, config.surfaces)
     assert slots["item_id"].to_list() == logged.item_ids.tolist()
     days = ItemDays(lived.until(END_MS), MIDNIGHT_MS, END_MS, vectors=made.vectors, stats=made.stats, neighbours=made.item_knn.table)
-    replayed = replayed_features(lived.until(END_MS), slots, days)
+    replayed, _ = replayed_pages(lived.until(END_MS), slots, days)
     np.testing.assert_allclose(logged.features, replayed, rtol=1e-4, atol=1e-5)
     assert (np.ptp(logged.features, axis=0) > 0).mean() > 0.7  # most features say something in this test
     assert logged.features[:, POSITION_COLUMN].max() == pytest.approx(np.log(12))
+
+
+def test_logged_histories_are_the_replayed_ones(made: Small, lived: Lake):
+    """Training takes the sequence out of the log; a replay of the same pages gives the same items, actions and ages."""
+
+    def days() -> ItemDays:
+        return ItemDays(lived.until(END_MS), MIDNIGHT_MS, END_MS)
+
+    logged = rows_from_served(lived, MIDNIGHT_MS, END_MS, RowsConfig(), days()).histories
+    slots = impression_pages(lived, MIDNIGHT_MS, END_MS, ("home",))
+    replayed = replayed_pages(lived.until(END_MS), slots, days())[1]
+    assert logged is not None
+    assert len(logged) == len(replayed) == 18
+    np.testing.assert_array_equal(logged.offsets, replayed.offsets)
+    assert [logged.ids[n] for n in logged.items] == [replayed.ids[n] for n in replayed.items]
+    np.testing.assert_array_equal(logged.actions, replayed.actions)
+    np.testing.assert_array_equal(logged.hours, replayed.hours)
+    assert ACTION_CODES["hide"] in logged.actions
+    assert np.diff(logged.offsets).min() == 0  # the newcomer's first page
+    assert np.diff(logged.offsets).max() > 20
 
 
 def test_labels_of_served_pages(lived: Lake):

@@ -17,10 +17,12 @@ def copied(built, tmp_path) -> Workspace:
     return Workspace(folder, built.settings)
 
 
-def test_the_ladder_ends_on_the_ranker(built):
-    labels = [release.label for release in built.releases.list()]
-    assert labels == ["popularity and content", "+ item-kNN", "+ trained content", "+ ranker"]
-    assert built.releases.current().label == "+ ranker"
+LADDER = ["popularity and content", "+ item-kNN", "+ trained content", "+ PinnerFormer", "+ ranker", "+ TransAct", "+ light ranker"]
+
+
+def test_the_ladder_ends_on_the_light_ranker(built):
+    assert [release.label for release in built.releases.list()] == LADDER
+    assert built.releases.current().label == LADDER[-1]
 
 
 def test_a_second_build_makes_nothing(copied):
@@ -80,20 +82,19 @@ def test_too_few_users_for_a_ranker_leave_it_out_and_the_rest_serves(copied):
     shutil.rmtree(copied.folder / "releases")
     settings = ["scale=tiny", "ranking.rows.min_users=100000"]
     report = open(copied.folder, overrides=settings).build()
-    assert list(report.skipped) == ["+ ranker"]
-    assert "Too few users" in report.skipped["+ ranker"]
-    assert copied.releases.current().label == "+ trained content"
+    assert list(report.skipped) == ["+ ranker", "+ TransAct", "+ light ranker"]
+    assert all("Too few users" in reason for reason in report.skipped.values())
+    assert copied.releases.current().label == "+ PinnerFormer"
     evaluation = open(copied.folder, overrides=[*settings, f"world.start_ms={copied.settings.world.start_ms}"]).evaluate()
-    assert any("There is no ranker" in warning for warning in evaluation.warnings)
-    assert "ranker" not in [row.name for table in evaluation.tables for row in table.rows]
+    assert sum("There is no ranker" in warning for warning in evaluation.warnings) == 2
+    assert not any("ranker" in row.name for table in evaluation.tables for row in table.rows)
 
 
 def test_a_rollback_stays_until_somebody_chooses_again(copied):
     ladder = copied.releases.list()
-    newest = copied.releases.current_id()
     copied.releases.choose(next(release.id for release in ladder if release.label == "+ trained content"))
     report = copied.build()
-    assert (report.withdrawn, report.promoted) == ([newest], [])
+    assert (report.withdrawn, report.promoted) == ([release.id for release in ladder[3:]], [])
     assert copied.releases.current().label == "+ trained content"
 
 
@@ -115,7 +116,7 @@ def test_show_knows_things_and_says_what_it_does_not(built):
     user = built.lake().actions()["user_id"][0]
     assert built.show(user)["user"] == user
     assert built.show("lake")["actions"] > 0
-    assert built.show(built.releases.current_id())["label"] == "+ ranker"
+    assert built.show(built.releases.current_id())["label"] == LADDER[-1]
     assert built.show(built.lake().items()["item_id"][0])["item_id"]
     with pytest.raises(NotFound, match="no such thing"):
         built.show("nothing")

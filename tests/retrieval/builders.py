@@ -16,6 +16,7 @@ DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 NOW_MS = 100 * DAY_MS
 SPACE = Space("content", "1")
+EMBEDDING_SPACE = Space("pinnerformer", "1")
 
 
 def actions_frame(rows: Sequence[tuple[str, str, str, float]], boards: Sequence[str | None] | None = None) -> pl.DataFrame:
@@ -70,5 +71,15 @@ def state_of(actions: Sequence[tuple[str, str, int]] = (), follows: Sequence[str
     return state
 
 
-def request_of(catalogue: Catalogue, state: UserState, allowed: np.ndarray | None = None, now_ms: int = NOW_MS) -> CandidateRequest:
-    return CandidateRequest(state, now_ms, "home", catalogue.mask() if allowed is None else allowed, catalogue)
+USER_VECTOR = np.eye(8, dtype=np.float32)[2]
+"""A user's vector in the space of embeddings of 8 numbers."""
+
+
+def request_of(
+    catalogue: Catalogue,
+    state: UserState,
+    allowed: np.ndarray | None = None,
+    now_ms: int = NOW_MS,
+    user_vector: np.ndarray | None = USER_VECTOR,
+) -> CandidateRequest:
+    return CandidateRequest(state, now_ms, "home", catalogue.mask() if allowed is None else allowed, catalogue, user_vector)

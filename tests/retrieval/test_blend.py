@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from corkboard.retrieval.candidates import CandidateRequest, Candidates
 from corkboard.retrieval.config import Quotas, SourceConfig
 from corkboard.retrieval.index import ExactIndex, OverlayIndex
 from corkboard.retrieval.sources import RetrievalParts
-from retrieval.builders import DAY_MS, HOUR_MS, NOW_MS, SPACE, catalogue_of, request_of, state_of, unit_vectors
+from retrieval.builders import DAY_MS, EMBEDDING_SPACE, HOUR_MS, NOW_MS, SPACE, catalogue_of, request_of, state_of, unit_vectors
 from retrieval.test_sources import stats_of, table_of
 
 CATALOGUE = catalogue_of(60)
@@ -31,8 +31,10 @@ class Fixed:
 
     name: str
     rows: list[int]
+    asked: list[int] = field(default_factory=list)
 
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        self.asked.append(k)
         return listed(*[row for row in self.rows if request.allowed[row]][:k])
 
 
@@ -57,10 +59,21 @@ def test_quotas_overlap_and_scores_by_hand() -> None:
 def test_short_lists_leave_room_to_the_others_and_then_to_anything() -> None:
     config = SourceConfig(quotas=Quotas(nearest=10, item_knn=10))
     retrieval = Retrieval([Fixed("nearest", [5]), Fixed("item_knn", list(range(20, 28)))], config)
-    result = retrieval.retrieve(request_of(CATALOGUE, state_of()), 8)
-    assert sorted(result.rows.tolist()[:7]) == [5, *range(20, 26)]  # over-fetched: ceil(4 * 1.5) = 6 of item_knn, then one filler
+    result = retrieval.retrieve(request_of(CATALOGUE, state_of()), 10)
+    assert sorted(result.rows.tolist()[:9]) == [5, *range(20, 28)]  # ceil(5 * 1.5) = 8 of item_knn are over-fetched, then one filler
     assert sum(sources == (FILL,) for sources in result.items.sources) == 1
     assert result.items.sources[-1] == (FILL,)
+
+
+def test_who_has_more_is_asked_again_where_others_have_little() -> None:
+    config = SourceConfig(quotas=Quotas(nearest=10, item_knn=10))
+    short, long = Fixed("nearest", [5, 6]), Fixed("item_knn", list(range(20, 60)))
+    result = Retrieval([short, long], config).retrieve(request_of(CATALOGUE, state_of()), 20)
+    assert sorted(result.rows.tolist()) == [5, 6, *range(20, 38)]
+    assert (short.asked, long.asked) == ([15], [15, 20])  # who brought less than it might has nothing more
+    full = Fixed("nearest", list(range(20)))
+    Retrieval([full, Fixed("item_knn", list(range(20, 60)))], config).retrieve(request_of(CATALOGUE, state_of()), 20)
+    assert full.asked == [15]
 
 
 def test_fewer_allowed_than_asked_gives_all_of_them() -> None:
@@ -111,7 +124,9 @@ def test_properties(lists: list[list[int]], k: int, mask: int) -> None:
 def real(items: int, seed: int = 0) -> tuple[Retrieval, CandidateRequest, np.ndarray]:
     catalogue = catalogue_of(items, creators=items // 12, seed=seed)
     vectors = unit_vectors(items, 64, seed)
-    parts = RetrievalParts(OverlayIndex(ExactIndex(vectors, SPACE)), table_of(items), table_of(items, 6), stats_of(catalogue.ids))
+    embedding = OverlayIndex(ExactIndex(unit_vectors(items, 8, seed + 1), EMBEDDING_SPACE))
+    tables = table_of(items), table_of(items, 6), stats_of(catalogue.ids)
+    parts = RetrievalParts(OverlayIndex(ExactIndex(vectors, SPACE)), *tables, embedding)
     state = state_of([("save", f"i{place * 3:04d}", NOW_MS - place * HOUR_MS) for place in range(40)], follows=["c1"])
     return Retrieval.of(parts), request_of(catalogue, state), vectors
 
@@ -119,7 +134,7 @@ def real(items: int, seed: int = 0) -> tuple[Retrieval, CandidateRequest, np.nda
 def test_a_request_is_full_diverse_in_sources_and_repeats_itself() -> None:
     retrieval, request, _ = real(1000)
     first, second = retrieval.retrieve(request), retrieval.retrieve(request)
-    assert len(first) == 300
+    assert len(first) == 400
     assert np.array_equal(first.rows, second.rows)
     found = {name for sources in first.items.sources for name in sources}
     assert found == set(Quotas.model_fields)
@@ -151,6 +166,6 @@ def test_a_typical_request_is_quick() -> None:
     times = []
     for _ in range(15):
         start = time.perf_counter()
-        assert len(retrieval.retrieve(request, 300)) == 300
+        assert len(retrieval.retrieve(request)) == 400
         times.append(time.perf_counter() - start)
     assert min(times) < 6e-3  # 2 ms on a quiet core; the best of fifteen, and twice the bar of 3 ms, for machines that are not

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from corkboard.errors import SpaceMismatch
 from corkboard.retrieval.blend import Retrieval
 from corkboard.retrieval.candidates import Candidates, Source, merged, recent_items
 from corkboard.retrieval.config import ActionWeights, Quotas, SourceConfig
@@ -10,7 +11,18 @@ from corkboard.retrieval.index import ExactIndex, OverlayIndex
 from corkboard.retrieval.item_stats import COUNTERS, ItemStats
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.retrieval.sources import FreshSource, NearestSource, PopularSource, RetrievalParts, build_sources, engagement, item_quality
-from retrieval.builders import DAY_MS, HOUR_MS, NOW_MS, SPACE, catalogue_of, request_of, state_of, unit_vectors
+from retrieval.builders import (
+    DAY_MS,
+    EMBEDDING_SPACE,
+    HOUR_MS,
+    NOW_MS,
+    SPACE,
+    USER_VECTOR,
+    catalogue_of,
+    request_of,
+    state_of,
+    unit_vectors,
+)
 
 ITEMS = 120
 CATALOGUE = catalogue_of(ITEMS)
@@ -31,7 +43,8 @@ def table_of(items: int, seed: int = 5) -> NeighbourTable:
     return NeighbourTable([f"i{place:04d}" for place in range(items)], near, np.tile(np.linspace(1, 0.1, 8, dtype=np.float32), (items, 1)))
 
 
-PARTS = RetrievalParts(OverlayIndex(ExactIndex(VECTORS, SPACE)), table_of(ITEMS), table_of(ITEMS, 6), stats_of(CATALOGUE.ids))
+EMBEDDING = OverlayIndex(ExactIndex(unit_vectors(ITEMS, 8, 9), EMBEDDING_SPACE))
+PARTS = RetrievalParts(OverlayIndex(ExactIndex(VECTORS, SPACE)), table_of(ITEMS), table_of(ITEMS, 6), stats_of(CATALOGUE.ids), EMBEDDING)
 SOURCES = {source.name: source for source in build_sources(PARTS, CONFIG)[0]}
 BUSY = state_of(
     [
@@ -250,11 +263,27 @@ def test_creators_of_recent_items_and_followed_ones() -> None:
     assert len(followed) == (creators == CATALOGUE.code("creator_id", "c5")).sum()
 
 
+def test_the_users_own_vector_brings_the_nearest_items_not_acted_on() -> None:
+    source = SOURCES["pinnerformer"]
+    found = source.candidates(request_of(CATALOGUE, BUSY), 20)
+    cosines = EMBEDDING.vectors_of(np.arange(ITEMS)) @ USER_VECTOR
+    acted = [0, 1, 2, 4, 5]
+    assert not set(acted) & set(found.rows.tolist())
+    expected = [row for row in np.argsort(-cosines) if row not in acted][:20]
+    assert found.rows.tolist() == expected
+    np.testing.assert_allclose(found.scores, cosines[expected], rtol=1e-5)
+    assert (found.seeds == -1).all()
+    for nobody in (None, np.zeros(8, np.float32)):
+        assert len(source.candidates(request_of(CATALOGUE, BUSY, user_vector=nobody), 20)) == 0
+    with pytest.raises(SpaceMismatch):
+        source.candidates(request_of(CATALOGUE, BUSY, user_vector=np.ones(16, np.float32)), 20)
+
+
 def test_a_missing_part_is_named_and_only_its_sources_go() -> None:
     sources, notes = build_sources(RetrievalParts(index=PARTS.index), CONFIG)
     assert {source.name for source in sources} == {"nearest", "fresh", "same_creator", "followed"}
     assert [note.split(":")[0] for note in notes] == [
-        f"source {name} left out" for name in ("item_knn", "popular_1d", "popular_7d", "same_board")
+        f"source {name} left out" for name in ("item_knn", "popular_1d", "popular_7d", "same_board", "pinnerformer")
     ]
     sources, notes = build_sources(PARTS, CONFIG.model_copy(update={"quotas": Quotas(item_knn=0)}))
     assert "item_knn" not in {source.name for source in sources}

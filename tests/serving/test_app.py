@@ -340,7 +340,9 @@ def test_the_description_knows_every_route_and_event(client: TestClient) -> None
         "/v1/explain/{request_id}/{item_id}",
         "/v1/users/{user_id}",
         "/v1/releases/{release_id}:promote",
+        "/v1/utility",
     } <= set(described["paths"])
+    assert set(described["paths"]["/v1/utility"]) == {"get", "put"}
     schemas = described["components"]["schemas"]
     assert "undo" in schemas["ActionEvent"]["properties"]["action"]["enum"]
     for operation in (one for path in described["paths"].values() for one in path.values()):

@@ -95,8 +95,8 @@ export class Drawer {
   }
 }
 
-const STAGES = [["candidates", "Among the candidates"], ["ranker", "After the ranker"], ["page", "On the page, after diversity"]];
-const SOURCE = { nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
+const STAGES = [["candidates", "Among the candidates"], ["light", "By the light ranker"], ["ranker", "By the full ranker"], ["page", "On the page, after diversity"]];
+const SOURCE = { pinnerformer: "Near to your taste over time", nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
 
 function why(item, told, reason) {
   const parts = [make("div", { className: "subject" }, thumb(item),
@@ -106,10 +106,27 @@ function why(item, told, reason) {
   const heads = Object.entries(told.heads || {}), stages = STAGES.filter(([stage]) => told.stages[stage] && (stage !== "ranker" || heads.length));
   if (stages.length) parts.push(make("h3", { textContent: "How it came to its place" }), make("ol", { className: "steps" }, ...stages.map(([stage, words]) => step(words, told.stages[stage]))));
   if (heads.length) parts.push(make("h3", { textContent: "What you might do, by the ranker" }), bars(heads));
+  if (told.inputs) parts.push(...inputs(told.inputs, told.time_ms));
   if (told.rules?.length) parts.push(make("h3", { textContent: "What spoke against it" }), ...told.rules.map((rule) => make("p", { className: "quiet", textContent: `${humane(rule.rule)}: ${rule.effect}` })));
   if (told.features?.length) parts.push(make("details", {}, make("summary", { textContent: "The numbers that count most" }), table(told.features)));
   parts.push(make("p", { className: "quiet fine", textContent: `Release “${labelOf(told.release_label) || told.release}” · page made ${ago(told.time_ms)}` }));
   return parts;
+}
+
+/** What the ranker read of the person, and what leaving each of it out would do to the item's worth. */
+function inputs({ actions, recent_actions: recent, user_vector: vector, effects }, madeMs) {
+  const hours = (h) => (h < 1 ? "less than an hour" : h < 48 ? `${h.toFixed(0)} h` : `${(h / 24).toFixed(0)} days`);
+  const lines = [
+    ["recent actions", actions ? `${actions} recent ${actions === 1 ? "action" : "actions"}, the newest ${hours((madeMs - recent[0].time_ms) / 3_600_000)} old: ${recent.map(({ action }) => (VERB[action] || humane(action)).toLowerCase()).join(", ")}` : "No recent actions"],
+    ["user vector", vector ? `Your taste over time, as of ${hours(vector.hours)} before` : "No taste over time is known yet"],
+  ];
+  const others = Object.keys(effects || {}).filter((name) => !lines.some(([known]) => known === name)).map((name) => [name, humane(name)]);
+  const line = ([name, words]) => make("tr", {}, make("td", { textContent: words }), effectCell(effects?.[name] || null));
+  return [make("h3", { textContent: "What it read of you" }), make("table", { className: "numbers inputs" }, make("tbody", {}, ...[...lines, ...others].map(line)))];
+}
+
+function effectCell(effect) {
+  return effect === null ? null : make("td", { className: effect < 0 ? "against" : "for", textContent: `${effect < 0 ? "−" : "+"}${number(Math.abs(effect))}` });
 }
 
 function step(words, { rank, of }) {
@@ -127,7 +144,7 @@ function bars(heads) {
 }
 
 function table(features) {
-  const line = ({ feature, value, effect }) => make("tr", {}, make("td", { textContent: humane(feature) }), make("td", { textContent: number(value) }), effect === null ? null : make("td", { className: effect < 0 ? "against" : "for", textContent: `${effect < 0 ? "−" : "+"}${number(Math.abs(effect))}` }));
+  const line = ({ feature, value, effect }) => make("tr", {}, make("td", { textContent: humane(feature) }), make("td", { textContent: number(value) }), effectCell(effect));
   return make("table", { className: "numbers" }, make("tbody", {}, ...features.map(line)));
 }
 
