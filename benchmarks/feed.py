@@ -36,7 +36,7 @@ def main() -> None:
     with server(world.folder) as port:
         command = [sys.executable, __file__, "--port", str(port), "--pages", str(options.pages), "--connections", str(options.connections)]
         users = world.lake().users()["user_id"].to_list()
-        answer = subprocess.run(command, input=json.dumps(users), capture_output=True, text=True, check=True)
+        answer = subprocess.run(command, input=json.dumps(users), stdout=subprocess.PIPE, text=True, check=True)
         result = json.loads(answer.stdout.splitlines()[-1])
     bulk_seconds, note = bulk(world.lake().actions(), options.bulk_rows)
     result |= {"bulk_rows_per_s": options.bulk_rows / bulk_seconds, "items": options.items, "connections": options.connections, **machine()}
@@ -55,6 +55,7 @@ def load(port: int, pages: int, connections: int) -> dict:
         single.append(timed(client, users[n % len(users)]))
         counts.append(client.counts())
     rate, loaded = concurrent(port, users, pages, connections)
+    client = Client(port)  # the server closes what has been idle for some seconds
     items = [item["item_id"] for item in client.page(users[0], k=25)["items"]]
     events_per_s = live_events(client, users, items)
     reaction = np.array([action_to_page(client, user, items) for user in users[:200]])
