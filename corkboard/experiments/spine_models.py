@@ -8,7 +8,7 @@ the test days with the features, the sequence and the nightly user vector of eac
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -84,11 +84,16 @@ def known_histories(world: SpineWorld, cut_ms: int) -> Histories:
 
 def retrieval(context: Context) -> None:
     """The work of a retrieval job."""
-    shared: _Retrieval | None = None
+    _work(context, _Retrieval)
+
+
+def _work(context: Context, prepare: Callable[[SpineWorld, Context], _Retrieval | _Ranking]) -> None:
+    """Measure each run that is missing and fits; what the runs share is made before the first of them."""
+    shared: _Retrieval | _Ranking | None = None
     for run in context.todo():
         if shared is None:
             began = time.perf_counter()
-            shared = _Retrieval(_world(context), context)
+            shared = prepare(_world(context), context)
             context.prepared(time.perf_counter() - began)
         began, cpu = time.perf_counter(), time.process_time()
         context.doing(run.variant)
@@ -154,17 +159,7 @@ class _Retrieval:
 
 def ranking(context: Context) -> None:
     """The work of a ranking job."""
-    shared: _Ranking | None = None
-    for run in context.todo():
-        if shared is None:
-            began = time.perf_counter()
-            shared = _Ranking(_world(context), context)
-            context.prepared(time.perf_counter() - began)
-        began, cpu = time.perf_counter(), time.process_time()
-        context.doing(run.variant)
-        figures, facts = shared.measured(run)
-        facts["cpu s"] = time.process_time() - cpu
-        context.finished(run, figures, facts, time.perf_counter() - began)
+    _work(context, _Ranking)
 
 
 class _Ranking:

@@ -34,45 +34,38 @@ if TYPE_CHECKING:
     from corkboard.state.user_state import UserState
 
 
-class RankerStepConfig(Section):
-    """What the pointwise ranker's artefact depends on. Utility weights are not among it: they change while serving."""
+class RowsStepConfig(Section):
+    """What every ranker's artefact depends on. Utility weights are not among it: they change while serving."""
 
     rows: RowsConfig = RowsConfig()
     """Training rows."""
+    limits: LimitsConfig = LimitsConfig()
+    """What a user's state remembers, as in the store that serves."""
+    sources: SourceConfig = SourceConfig()
+    """The sources that half of the sampled negatives come from, where the lake has no impressions."""
+
+
+class RankerStepConfig(RowsStepConfig):
+    """The pointwise ranker."""
+
     pointwise: PointwiseConfig = PointwiseConfig()
     """The model."""
-    limits: LimitsConfig = LimitsConfig()
-    """What a user's state remembers, as in the store that serves."""
-    sources: SourceConfig = SourceConfig()
-    """The sources that half of the sampled negatives come from, where the lake has no impressions."""
 
 
-class HybridStepConfig(Section):
-    """What the hybrid ranker's artefact depends on."""
+class HybridStepConfig(RowsStepConfig):
+    """The hybrid ranker."""
 
-    rows: RowsConfig = RowsConfig()
-    """Training rows."""
     hybrid: HybridConfig = HybridConfig()
     """The model."""
-    limits: LimitsConfig = LimitsConfig()
-    """What a user's state remembers, as in the store that serves."""
-    sources: SourceConfig = SourceConfig()
-    """The sources that half of the sampled negatives come from, where the lake has no impressions."""
 
 
-class LightStepConfig(Section):
-    """What the light ranker's artefact depends on: the utility weights, too, for it is distilled from an order by utility."""
+class LightStepConfig(RowsStepConfig):
+    """The light ranker. Its artefact depends on the utility weights, too, for it is distilled from an order by utility."""
 
     light: LightConfig = LightConfig()
     """The model."""
-    rows: RowsConfig = RowsConfig()
-    """Which pages moments are drawn from."""
     utility: UtilityWeights = UtilityWeights()
     """What the teacher orders by."""
-    limits: LimitsConfig = LimitsConfig()
-    """What a user's state remembers, as in the store that serves."""
-    sources: SourceConfig = SourceConfig()
-    """The candidate sources that stand before it."""
 
 
 # ---------------------------------------------------------------------------------------------------- PinnerFormer's vectors
