@@ -40,14 +40,22 @@ class UserVectorScorer:
     """float32 ``(items, dim)``: item embeddings of the task's items."""
 
     def score_users(self, user_ids: Sequence[str], known_ms: int) -> np.ndarray:
-        return user_vectors(self.models, user_ids, known_ms) @ self.items.T
+        return user_vectors(self.models, user_ids, known_ms)[0] @ self.items.T
 
 
-def user_vectors(models: TrainedModels, user_ids: Sequence[str], known_ms: int) -> np.ndarray:
-    """float32 ``(len(user_ids), dim)``: user vectors from actions before ``known_ms``, zeros for a user without any."""
-    rows = models.histories.rows(user_ids)
-    vectors = models.users.encode_users(models.histories, models.content, np.maximum(rows, 0), np.full(len(rows), known_ms))
-    return vectors * (rows >= 0)[:, None]
+def user_vectors(models: TrainedModels, user_ids: Sequence[str], known_ms: int) -> tuple[np.ndarray, np.ndarray]:
+    """(float32 ``(len(user_ids), dim)``, int64 ``(len(user_ids),)``): vectors from actions before ``known_ms`` and the newest of these.
+
+    Zeros and 0 for a user without any.
+    """
+    histories = models.histories
+    rows = histories.rows(user_ids)
+    users, moments = np.maximum(rows, 0), np.full(len(rows), known_ms)
+    ends = histories.ends(users, moments)
+    known = (rows >= 0) & (ends > histories.offsets[users])
+    newest_ms = np.zeros(len(rows), np.int64)
+    newest_ms[known] = histories.time_ms[ends[known] - 1]
+    return models.users.encode_users(histories, models.content, users, moments) * known[:, None], newest_ms
 
 
 class CandidateStage:
@@ -76,12 +84,10 @@ class CandidateStage:
         """Candidates of each user, made once for both rows."""
         self._prepare(known_ms)
         waiting = [user for user in user_ids if user not in self._found]
-        vectors = user_vectors(self._models, waiting, known_ms)
+        vectors, newest_ms = user_vectors(self._models, waiting, known_ms)
         states = states_at(self._models.builder.lake, waiting, known_ms, self._models.settings.state.limits)
-        for user, state, vector in zip(waiting, states, vectors, strict=True):
-            request = RequestSide.of(
-                state, known_ms, "home", self._items, UserVector(vector, state.last_ms or known_ms) if vector.any() else None
-            )
+        for user, state, vector, newest in zip(waiting, states, vectors, newest_ms.tolist(), strict=True):
+            request = RequestSide.of(state, known_ms, "home", self._items, UserVector(vector, newest) if newest else None)
             mask = self._allowed.copy()
             engaged = self._catalogue.rows(action.item_id for action in state.positives() if action.item_id)
             mask[engaged[engaged >= 0]] = False

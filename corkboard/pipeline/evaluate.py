@@ -140,9 +140,8 @@ class ReplayedPages:
         start_ms, end_ms = builder.calendar.rank_cut_ms, builder.calendar.end_ms
         days = ItemDays(builder.lake, start_ms, end_ms, models.content, models.stats, models.neighbours, models.embeddings)
         nightly = DailyUserVectors(models.users, models.histories, models.content, day_of(start_ms), day_of(end_ms - 1))
-        length = models.settings.ranking.hybrid.transact.length
         progress, limits = partial(builder.progress, "replaying test pages"), models.settings.state.limits
-        rows = page_rows(builder.lake, slots, self._pages.labels, self._pages.heads, days, nightly, length, progress, limits)
+        rows = page_rows(builder.lake, slots, self._pages.labels, self._pages.heads, days, nightly, progress=progress, limits=limits)
         features = np.nan_to_num(rows.features)
         features[:, POSITION_COLUMN] = 0.0  # as in serving: every slot is scored as if it stood on top
         return replace(rows, features=features), np.isnan(rows.features[:, 0])

@@ -74,8 +74,6 @@ class PointwiseConfig(Section):
     """Decoupled weight decay."""
     threads: int = Field(1, ge=1)
     """Threads of a pass; see the training loop of `learning`."""
-    max_seconds: float = Field(20.0, gt=0)
-    """Training stops after the pass that crosses this time, for slow machines."""
     late_share: float = Field(0.15, gt=0, lt=1)
     """The last part of the span that is held out, by time."""
     min_positives: int = Field(20, ge=1)
@@ -163,13 +161,15 @@ class HybridConfig(Section):
     sequence_dim: int = Field(32, ge=0)
     """Width that the sequence module's answer is reduced to before the crossing; 0: as it is, as published."""
     fade_hours: float = Field(24.0, ge=0)
-    """Items of past actions fade to 1/e in this many hours, but for hides and reports; 0: not at all, as published."""
+    """Items of past actions fade to 1/e in this many hours, and hides and reports not where TransAct sees them as such; 0: none does, as
+    published."""
     user_vector: bool = True
     """Read the user vector of the nightly batch."""
     user_dim: int = Field(32, ge=1)
     """Width that the user vector is reduced to, beside its product with the candidate."""
     features: Literal["all", "batch"] = "all"
-    """Which request features: all, or those without what is made by hand from the last actions (similarities, matches, item-kNN)."""
+    """Which request features: all, or those without what is made by hand from the last actions (similarities, matches, item-kNN,
+    usual price)."""
     cross_layers: int = Field(2, ge=0)
     """Cross layers of DCN v2."""
     cross_rank: int = Field(32, ge=0)
@@ -211,6 +211,17 @@ class HybridConfig(Section):
     """The last part of the span that is held out, by time."""
     min_positives: int = Field(20, ge=1)
     """A head with fewer held-out positives gets its level corrected only, one with fewer fitted positives answers its base rate."""
+
+    @property
+    def history_length(self) -> int:
+        """Actions that are read of a request; 0 where none are."""
+        return 0 if self.sequence == "none" else self.transact.length
+
+    @property
+    def dislikes_last(self) -> bool:
+        """Whether hides and reports are kept from fading: where the sequence module sees of each item what was done with it. In a mean of
+        items dislikes would drown what is liked, and without embeddings of kinds the sizes of items would give the kinds away."""
+        return self.sequence == "transact" and self.transact.use_actions
 
 
 class LightConfig(Section):

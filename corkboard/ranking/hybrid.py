@@ -173,7 +173,7 @@ class HybridRanker:
     @property
     def history_length(self) -> int:
         """Actions that are read of a request; 0 where none are."""
-        return 0 if self.settings.sequence == "none" else self.settings.transact.length
+        return self.settings.history_length
 
     # --------------------------------------------------------------------------------------------------------------- scoring
 
@@ -230,7 +230,7 @@ class HybridRanker:
             items=torch.from_numpy(self.scales.reduced(vectors, known)),
             embeddings=torch.from_numpy(vectors),
             items_known=torch.from_numpy(known.astype(np.float32)),
-            history=request_history_batch(given.history, reduced, self.history_length, self.settings.fade_hours),
+            history=request_history_batch(given.history, reduced, self.settings),
             users=torch.from_numpy(np.zeros((1, self.scales.dim), np.float32) if user is None else np.asarray(user, np.float32)[None]),
             users_known=torch.tensor([0.0 if user is None else 1.0]),
             users_hours=torch.tensor([0.0 if user is None else float(given.user_vector_hours)]),

@@ -30,9 +30,11 @@ from corkboard.ranking.transact import HistoryBatch
 _LASTING = [ACTION_CODES[name] for name in NEGATIVE]
 
 HAND_MADE: frozenset[str] = frozenset(
-    {*SIMILARITIES, *NEAREST, *MATCHES, "item_knn", "item_knn_history", "acted", "acted_fading_days"} - {"has_vector"}
+    {*SIMILARITIES, *NEAREST, *MATCHES, "item_knn", "item_knn_history", "acted", "acted_fading_days", "price_gap", "price_distance"}
+    - {"has_vector"}
 )
-"""Features that are made by hand from the last actions: what a sequence module is meant to make unnecessary."""
+"""Features that are made by hand from the last actions and the candidate: what a sequence module is meant to make unnecessary. Counters of
+a user (activity, share of hides, hours since the last action) and what was shown are not among them."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class TableInputs:
         places, actions, hours, lengths = histories.padded(pages, self.config.transact.length)
         if not places.shape[1]:
             return no_history(len(pages), self.config.transact.item_dim)
-        items = faded(self._reduced[self._past[places]], actions, hours, self.config.fade_hours)
+        items = faded(self._reduced[self._past[places]], actions, hours, self.config)
         return HistoryBatch(*(torch.from_numpy(part) for part in (items, actions.astype(np.int64), hours, lengths)))
 
     def _users(self, pages: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,26 +218,29 @@ def no_history(requests: int, item_dim: int) -> HistoryBatch:
     return HistoryBatch(torch.zeros(requests, 1, item_dim), slots.to(torch.int64), slots, torch.zeros(requests, dtype=torch.int64))
 
 
-def request_history_batch(history: RequestHistory | None, reduced: np.ndarray, length: int, fade_hours: float) -> HistoryBatch:
+def request_history_batch(history: RequestHistory | None, reduced: np.ndarray, config: HybridConfig) -> HistoryBatch:
     """One request: its ``history`` with the reduced embeddings ``(t, item_dim)`` of its items."""
-    size = 0 if history is None else min(len(history), length)
+    size = 0 if history is None else min(len(history), config.history_length)
     if history is None or not size:
         return no_history(1, reduced.shape[1])
     actions, hours = history.actions[:size], history.hours[:size].astype(np.float32)
-    parts = (faded(reduced[:size], actions, hours, fade_hours), actions.astype(np.int64), hours)
+    parts = (faded(reduced[:size], actions, hours, config), actions.astype(np.int64), hours)
     return HistoryBatch(*(torch.from_numpy(part)[None] for part in parts), torch.tensor([size]))
 
 
-def faded(items: np.ndarray, actions: np.ndarray, hours: np.ndarray, fade_hours: float) -> np.ndarray:
+def faded(items: np.ndarray, actions: np.ndarray, hours: np.ndarray, config: HybridConfig) -> np.ndarray:
     """float32 ``(..., item_dim)``: reduced embeddings of past items, times ``exp(-hours / fade_hours)``; 0 leaves them as they are.
 
     ``actions`` and ``hours`` are ``(...)``. TransAct knows the order of actions and not their age: where sessions lie days apart, the last
     action may be of this minute or of last week, and only the first says what is wanted now. The kind of an old action stays, its
-    item fades, and what lasts is the user vector's to know. Dislikes last: hides and reports do not fade.
+    item fades, and what lasts is the user vector's to know. Dislikes may last (:attr:`HybridConfig.dislikes_last`): then hides and reports
+    do not fade.
     """
-    if not fade_hours:
+    if not config.fade_hours:
         return items
-    kept = np.where(np.isin(actions, _LASTING), 1.0, np.exp(-hours / fade_hours))
+    kept = np.exp(-hours / config.fade_hours)
+    if config.dislikes_last:
+        kept = np.where(np.isin(actions, _LASTING), 1.0, kept)
     return items * kept[..., None].astype(np.float32)
 
 

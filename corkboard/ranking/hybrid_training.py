@@ -48,9 +48,11 @@ from corkboard.ranking.report import (
     entropy_weights,
     head_reports,
     mean_loss,
+    missing_heads,
     platt_of_heads,
     positives_of,
     split,
+    with_known_heads,
 )
 from corkboard.ranking.table import TrainingRows
 from corkboard.seeds import generator
@@ -89,6 +91,7 @@ def train_hybrid(
     keep_freed_memory()
     started = time.perf_counter()
     parts = split(rows, held_out, config.late_share)
+    given, rows = rows, with_known_heads(rows, parts.fit)
     positives = positives_of(rows, parts.fit)
     inputs = TableInputs(rows, item_vectors, InputScales.fit(rows, parts.fit, item_vectors, config), config)
     learner = _Learner(inputs, parts, config, seed)
@@ -106,6 +109,7 @@ def train_hybrid(
         importance=_importance(ranker, inputs, parts.tune, seed),
         title="Hybrid ranker",
         losses=learner.figures(result),
+        left_out=missing_heads(given, rows.heads),
     )
     return Trained(ranker, replace(report, seconds=time.perf_counter() - started))
 
@@ -123,7 +127,9 @@ class _Learner:
         self.row_weights = rows.weights * user_weights(earlier, config.user_weights)
         self.kept = np.zeros(len(rows))
         self.kept[parts.fit] = keep_shares(rows, parts.fit, config.negatives_per_positive)
-        self.steps_a_pass = -(-len(np.unique(rows.page[parts.fit])) // config.batch)
+        wanted = -(-len(np.unique(rows.page[parts.fit])) // config.batch)
+        # A pass leaves out the pages of which it draws no row, and a step without a page has no loss.
+        self.steps_a_pass = min(wanted, *(len(self._draw_pass(number)[1]) for number in range(config.epochs)))
         self.step = 0
         self._next_pass(0)
         with seeded(seed, "hybrid", "start"):
@@ -170,10 +176,14 @@ class _Learner:
 
     def _next_pass(self, number: int) -> None:
         """Draw the rows of a pass and the order of its pages."""
-        draw, rows = generator(self.seed, "hybrid", "pass", number), self.inputs.rows
+        kept, self.order = self._draw_pass(number)
+        self.drawn = by_page(kept, self.inputs.rows.page, self.inputs.rows.pages.height)
+
+    def _draw_pass(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of pass ``number``, and its pages in the order they are taken."""
+        draw = generator(self.seed, "hybrid", "pass", number)
         kept = np.flatnonzero(draw.random(len(self.kept)) < self.kept)
-        self.drawn = by_page(kept, rows.page, rows.pages.height)
-        self.order = draw.permutation(np.unique(rows.page[kept]))
+        return kept, draw.permutation(np.unique(self.inputs.rows.page[kept]))
 
     def _thinned(self, batch: HybridBatch, draw: np.random.Generator) -> HybridBatch:
         """The batch with each input left out of some of its pages or rows."""

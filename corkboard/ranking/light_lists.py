@@ -7,7 +7,7 @@ candidates from sources cut before the span. What the teacher is given is what i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,8 @@ class TeacherLists:
     place: np.ndarray
     """int32 ``(n,)``: place in the order of the candidate sources, from 0; -1 where no source brought the item."""
     labels: np.ndarray
-    """float32 ``(n, heads)``: 1 where it was done with the item on the page, 0 where not, NaN where the item was not shown."""
+    """float32 ``(n, heads)``: 1 where it was done with the item on the page, 0 where not, NaN where the item was not shown. Where nothing
+    tells what was shown, the random items of a list stand for what was and have 0."""
     users: LightUser
     """The user sides, their arrays with a leading axis of m."""
     user_keys: list[str]
@@ -105,7 +106,7 @@ def teacher_lists(
     """
     rows = rows or RowsConfig()
     lake = lake.until(span[1])
-    moments, shown = _moments(lake, span, teacher.heads, rows, config.moments, seed)
+    moments, known = _moments(lake, span, teacher.heads, rows, config.moments, seed)
     vectors = _user_vectors(user_vectors, moments)
     first = items.at(int(moments["time_ms"].min()) // DAY_MS)
     retrieval = Retrieval.of(RetrievalParts(first.index, first.neighbours, embedding=first.embedding), sources or SourceConfig())
@@ -114,23 +115,33 @@ def teacher_lists(
     for done, (moment, state) in enumerate(replay(lake, moments, limits)):
         side = items.at(moment["time_ms"] // DAY_MS)
         request = RequestSide.of(state, moment["time_ms"], "home", side, vectors[moment["place"]])
-        made.append(maker.list_of(request, shown.get(moment["page"], {})))
+        made.append(maker.list_of(request, known[moment["page"]]))
         if progress and done % _REPORT_EVERY == 0:
             progress(done, moments.height)
     worth = weight_vector(teacher.heads, weights)
     return _joined(made, items.at(int(moments["time_ms"].max()) // DAY_MS), maker.categories, teacher.heads, worth)
 
 
+@dataclass(frozen=True)
+class _Page:
+    """What is known of the items of one moment."""
+
+    labels: dict[str, np.ndarray]
+    """float32 ``(heads,)`` by item: of what was shown, or of the acted-on item where nothing tells what was shown."""
+    same_day: frozenset[str] | None = None
+    """Where nothing tells what was shown: all that the user acted on that day, none of which can stand for what was passed over."""
+
+
 def _moments(
     lake: Lake, span: tuple[int, int], heads: tuple[str, ...], rows: RowsConfig, count: int, seed: int
-) -> tuple[pl.DataFrame, dict[int, dict[str, np.ndarray]]]:
-    """page, time_ms, tenant, user_id and place of at most ``count`` pages, and by page the labels of each item shown, one a head.
+) -> tuple[pl.DataFrame, dict[int, _Page]]:
+    """page, time_ms, tenant, user_id and place of at most ``count`` pages, and by page what is known of its items.
 
     Half of the pages are drawn among those with an action, where there are as many, the rest among all. Where nothing tells
     what was shown, a page is an item that was acted on.
     """
     slots = impression_pages(lake, *span, rows.surfaces)
-    if slots.is_empty():
+    if unseen := slots.is_empty():
         slots = acted_items(lake, *span, 4 * count, seed)
         labels = slots.select(pl.col("actions").list.contains(head).cast(pl.Float32).alias(head) for head in heads).to_numpy()
     else:
@@ -145,7 +156,15 @@ def _moments(
     shown: dict[int, dict[str, np.ndarray]] = {}
     for page, item_id, slot in kept.select("page", "item_id", "slot").iter_rows():
         shown.setdefault(page, {})[item_id] = labels[slot]
-    return pages.select("place", "page", "time_ms", "tenant", "user_id"), shown
+    same_day = _acted_that_day(slots) if unseen else {}
+    known = {page: _Page(found, same_day.get(page)) for page, found in shown.items()}
+    return pages.select("place", "page", "time_ms", "tenant", "user_id"), known
+
+
+def _acted_that_day(slots: pl.DataFrame) -> dict[int, frozenset[str]]:
+    """By page, all items that its user acted on that day; ``slots`` are those of :func:`acted_items`."""
+    days = slots.group_by("tenant", "user_key", day=pl.col("time_ms") // DAY_MS).agg("page", "item_id")
+    return {page: frozenset(items) for pages, items in days.select("page", "item_id").iter_rows() for page in pages}
 
 
 def _drawn(acted: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -184,29 +203,46 @@ class _ListMaker:
         self.categories = categories
         self._draw = generator(seed, "light", "random items")
 
-    def list_of(self, request: RequestSide, shown: dict[str, np.ndarray]) -> _List:
+    def list_of(self, request: RequestSide, page: _Page) -> _List:
         """Candidates in the order of the sources, then random items, then what else was shown."""
         catalogue, now_ms = request.items.catalogue, request.now_ms
         mask = catalogue.available & (catalogue.created_ms < now_ms)
         candidates = self._candidates(request, mask)
         born = np.flatnonzero(mask)
         others = self._draw.choice(born, min(self._config.random_items, len(born)), replace=False)
-        seen = catalogue.rows(shown)
+        seen = catalogue.rows(page.labels)
         rows = np.concatenate([candidates, others, seen[seen >= 0]]).astype(np.int64)
         rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
         place = np.where(np.arange(len(rows)) < len(candidates), np.arange(len(rows)), -1)
-        labels = np.full((len(rows), len(self._teacher.heads)), np.nan, np.float32)
-        for n, item_id in enumerate(catalogue.ids_of(rows)):
-            labels[n] = shown.get(item_id, np.nan)
         return _List(
             rows=rows.astype(np.int32),
             facts=item_facts(request.items, rows, now_ms // DAY_MS),
             probabilities=self._teacher.score(request.ranker_input(rows, request.features(rows))),
             place=place.astype(np.int32),
-            labels=labels,
+            labels=self._labels(catalogue.ids_of(rows), self._known(page, catalogue.ids_of(others), request.state)),
             user=LightUser.of(request, self.categories),
             user_key=request.state.user_id,
         )
+
+    def _labels(self, item_ids: Sequence[str], known: dict[str, np.ndarray]) -> np.ndarray:
+        """float32 ``(items, heads)``, NaN where nothing is known."""
+        labels = np.full((len(item_ids), len(self._teacher.heads)), np.nan, np.float32)
+        for n, item_id in enumerate(item_ids):
+            labels[n] = known.get(item_id, np.nan)
+        return labels
+
+    def _known(self, page: _Page, drawn: Sequence[str], state: UserState) -> dict[str, np.ndarray]:
+        """Labels by item. Where nothing tells what was shown, there are positives only, so the random items ``drawn`` are the negatives.
+
+        As in :mod:`corkboard.ranking.sampling`, what else was acted on that day is no negative, and what was liked before is on neither
+        side.
+        """
+        if page.same_day is None:
+            return page.labels
+        liked = {action.item_id for action in state.positives()}
+        negatives = dict.fromkeys(set(drawn) - page.same_day - liked, np.zeros(len(self._teacher.heads), np.float32))
+        positives = {item_id: labels for item_id, labels in page.labels.items() if item_id not in liked}
+        return positives | negatives if negatives else {}
 
     def _candidates(self, request: RequestSide, mask: np.ndarray) -> np.ndarray:
         """int64 distinct rows of what the sources bring; what only fills up is not among them."""

@@ -6,7 +6,8 @@ The first cross entropy is the order: it runs over the whole list of a moment, c
 by head, each divided by the entropy of its base rate: one over the items that were on the page and what was done with them, one
 over the list and what the teacher thinks, so that a head is right by itself and follows other utility weights. What counts is
 *teacher recall*: the share of the teacher's best 50 candidates that are among the light ranker's best 100, on the lists of users
-that were not fitted.
+that were not fitted. Where no such list is long enough for that, minus the loss on these lists takes its place in training, and teacher
+recall is not known.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ class LightReport:
     lists: int
     held_out: int
     candidates: float
-    """Mean number of candidates of a list that teacher recall is measured over."""
+    """Mean number of candidates of a held-out list."""
     top: int
     kept: int
     recall: float
-    """Teacher recall: share of the teacher's best ``top`` candidates among the light ranker's best ``kept``."""
+    """Teacher recall: share of the teacher's best ``top`` candidates among the light ranker's best ``kept``; NaN, as the two below, where
+    no held-out list has more than ``kept`` candidates."""
     blend: float
     """The same by the order of the candidate sources."""
     random: float
@@ -75,12 +77,16 @@ class LightReport:
                 "",
                 "| order | teacher recall |",
                 "| --- | --- |",
-                f"| light ranker | {self.recall:.3f} |",
-                f"| candidate sources | {self.blend:.3f} |",
-                f"| random | {self.random:.3f} |",
+                f"| light ranker | {_told(self.recall)} |",
+                f"| candidate sources | {_told(self.blend)} |",
+                f"| random | {_told(self.random)} |",
                 "",
             ]
         )
+
+
+def _told(recall: float) -> str:
+    return "too few candidates" if np.isnan(recall) else f"{recall:.3f}"
 
 
 @dataclass(frozen=True)
@@ -115,25 +121,31 @@ def train_light(
     with seeded(seed, "light", "start"):
         model = _Towers(lists, fit, config)
     lessons = _Lessons(lists, fit, config)
+    measured = [count for one in report if (count := int(_candidates(lists, int(one)).sum())) > config.kept]
+
+    def validate() -> float:
+        if not measured:
+            return -lessons.mean_loss(model, report)
+        return teacher_recall(lists, report, _scored(lists, report, model.frozen()), config)
+
     result = train(
         model,
         lambda draw: lessons.loss(model, draw),
         config.training,
         seed,
-        validate=lambda: teacher_recall(lists, report, _scored(lists, report, model.frozen()), config),
+        validate=validate,
         progress=progress,
     )
     ranker = model.frozen(embedding_space, content_space)
-    counts = [_candidates(lists, one).sum() for one in report]
     figures = LightReport(
         lists=len(lists),
         held_out=len(report),
-        candidates=float(np.mean(counts)),
+        candidates=float(np.mean([_candidates(lists, int(one)).sum() for one in report])),
         top=config.top,
         kept=config.kept,
         recall=teacher_recall(lists, report, _scored(lists, report, ranker), config),
         blend=teacher_recall(lists, report, -lists.place.astype(np.float32), config),
-        random=float(np.mean([min(1.0, config.kept / max(count, 1)) for count in counts])),
+        random=float(np.mean([config.kept / count for count in measured])) if measured else float("nan"),
         result=result,
         seconds=time.perf_counter() - started,
     )
@@ -143,7 +155,8 @@ def train_light(
 def teacher_recall(lists: TeacherLists, chosen: np.ndarray, scores: np.ndarray, config: LightConfig) -> float:
     """Mean over the lists ``chosen`` of the share of the teacher's best ``top`` candidates among the best ``kept`` by ``scores`` ``(n,)``.
 
-    Only candidates of the sources are looked at; lists with no more than ``kept`` of them say nothing and are left out.
+    Only candidates of the sources are looked at; lists with no more than ``kept`` of them say nothing and are left out. NaN where that
+    leaves none.
     """
     shares = []
     for one in chosen:
@@ -154,7 +167,7 @@ def teacher_recall(lists: TeacherLists, chosen: np.ndarray, scores: np.ndarray, 
         best = np.argsort(-lists.teacher[span][mine], kind="stable")[: config.top]
         kept = np.argsort(-scores[span][mine], kind="stable")[: config.kept]
         shares.append(len(np.intersect1d(best, kept)) / len(best))
-    return float(np.mean(shares)) if shares else 1.0
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def _candidates(lists: TeacherLists, one: int) -> np.ndarray:
@@ -248,9 +261,12 @@ class _Lessons:
         self.by_head = 1 / _entropy(lists.probabilities.mean(axis=0, dtype=np.float64))
 
     def loss(self, model: _Towers, draw: np.random.Generator) -> Tensor:
-        """Of drawn lists: the order, the teacher's probabilities, and what was done with the shown items among them."""
+        """The loss of lists drawn from the fitted ones."""
+        return self.loss_of(model, draw.choice(self.fit, min(self.config.batch_lists, len(self.fit)), replace=False))
+
+    def loss_of(self, model: _Towers, chosen: np.ndarray) -> Tensor:
+        """Of the lists ``chosen``: the order, the teacher's probabilities, and what was done with the shown items among them."""
         lists, config = self.lists, self.config
-        chosen = draw.choice(self.fit, min(config.batch_lists, len(self.fit)), replace=False)
         spans = [lists.span(int(one)) for one in chosen]
         flat = np.concatenate([np.arange(span.start, span.stop) for span in spans])
         lengths = [span.stop - span.start for span in spans]
@@ -261,6 +277,11 @@ class _Lessons:
         thought = self._by_head(logits, torch.tensor(lists.probabilities[flat]))
         labels = torch.tensor(lists.labels[flat])
         return config.gamma * (order + thought) + self._by_head(logits, labels)
+
+    def mean_loss(self, model: _Towers, chosen: np.ndarray) -> float:
+        """The loss of the lists ``chosen``, as many at a time as a step takes."""
+        parts = np.array_split(chosen, -(-len(chosen) // self.config.batch_lists))
+        return float(np.mean([float(self.loss_of(model, part)) for part in parts]))
 
     def logits(self, model: _Towers, chosen: np.ndarray, flat: np.ndarray, lengths: Sequence[int]) -> Tensor:
         """``(len(flat), heads)`` of the entries ``flat`` of the lists ``chosen``, one list after the other."""

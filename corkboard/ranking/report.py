@@ -7,8 +7,8 @@ of the card is from here, nothing was chosen by it, and it lies in time where se
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -58,6 +58,8 @@ class TrainingReport:
     title: str = "Pointwise ranker"
     losses: dict[str, float] = field(default_factory=dict)
     """Figures of the training itself, where a ranker has any, by name."""
+    left_out: tuple[str, ...] = ()
+    """Actions of the data that have no head: none of their labels was known in time."""
 
     def metrics(self) -> dict[str, object]:
         """Flat figures for ``metrics.json``."""
@@ -74,6 +76,8 @@ class TrainingReport:
         lines = [f"# {self.title}", "", f"{self.rows['fit']:,} rows fitted in {self.seconds:.1f} s, {self.epochs} passes."]
         if self.sampled_negatives:
             lines.append("Trained on **sampled negatives**: the data has no impressions, so probabilities are relative to the sampling.")
+        if self.left_out:
+            lines.append(f"Without a head, for want of a single known label: {', '.join(self.left_out)}.")
         lines += [
             "",
             "| head | positives fit / report | normalised entropy | calibration error before / after | predicted before, after / seen |",
@@ -133,6 +137,23 @@ def positives_of(rows: TrainingRows, fit: np.ndarray) -> np.ndarray:
     return positives
 
 
+def with_known_heads(rows: TrainingRows, fit: np.ndarray) -> TrainingRows:
+    """``rows`` without the heads that no fitted row has a known label of; as they are where there are none such.
+
+    A span that is shorter than late actions take to ripen knows nothing of them. Such a head would answer one half for every item.
+    """
+    known = np.any(~np.isnan(rows.labels[fit]), axis=0)
+    if known.all():
+        return rows
+    heads = tuple(name for name, there in zip(rows.heads, known, strict=True) if there)
+    return replace(rows, labels=np.ascontiguousarray(rows.labels[:, known]), heads=heads)
+
+
+def missing_heads(rows: TrainingRows, ranker_heads: Sequence[str]) -> tuple[str, ...]:
+    """The heads of ``rows`` that a ranker trained on them does without."""
+    return tuple(name for name in rows.heads if name not in ranker_heads)
+
+
 def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float32 ``(F,)`` mean and scale of ``(n, F)``; a column that never changes has scale 1."""
     mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -141,7 +162,7 @@ def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def base_rates(rows: TrainingRows, part: np.ndarray) -> np.ndarray:
-    """float64 ``(heads,)``: weighted share of positives with half a row of smoothing."""
+    """float64 ``(heads,)``: weighted share of positives with half a row of smoothing; one half where no label is known."""
     labels, weights = rows.labels[part], rows.weights[part, None]
     known = ~np.isnan(labels)
     return (np.nansum(labels * weights, axis=0) + 0.5) / (np.sum(known * weights, axis=0) + 1.0)

@@ -36,14 +36,19 @@ class UserVector:
         return max(0, now_ms - self.newest_ms) / HOUR_MS
 
 
-def usable_vector(table: UserVectors, state: UserState, now_ms: int, max_age_hours: float) -> tuple[UserVector | None, bool]:
+def usable_vector(
+    table: UserVectors, state: UserState, now_ms: int, max_age_hours: float, remembered: bool = True
+) -> tuple[UserVector | None, bool]:
     """The vector of a user that a page of ``now_ms`` may use, None where there is none; and whether there is one that is too old.
 
     Too old is a vector that misses actions for longer than ``max_age_hours``: of somebody who did nothing since, it is as good as
-    new. And a page of the past is not told what only a later batch knew.
+    new. A page of the past is not told what was only done later. And where ``state`` is all that is ``remembered`` of the user, a vector
+    that knows of actions before the first of it is that of somebody who was forgotten since: it is not used.
     """
     values, newest_ms = table.lookup(state.user_id)
-    if values is None or table.known_ms > now_ms:
+    if values is None or newest_ms >= now_ms:
+        return None, False
+    if remembered and (state.first_ms is None or newest_ms < state.first_ms):
         return None, False
     oldest_ms = now_ms - HOUR_MS * max_age_hours
     if any(table.known_ms <= action.time_ms < oldest_ms for action in state.actions):

@@ -6,6 +6,7 @@ How the rows are split, calibrated and reported is shared with every other ranke
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,10 +24,12 @@ from corkboard.ranking.report import (
     entropy_weights,
     head_reports,
     mean_loss,
+    missing_heads,
     platt_of_heads,
     positives_of,
     split,
     standardisation,
+    with_known_heads,
 )
 from corkboard.ranking.table import TrainingRows
 from corkboard.seeds import derive, generator
@@ -43,6 +46,7 @@ def train_pointwise(
     """
     started = time.perf_counter()
     parts = split(rows, held_out, config.late_share)
+    given, rows = rows, with_known_heads(rows, parts.fit)
     fit_positives = positives_of(rows, parts.fit)
     learner = _Learner(rows, parts, config, seed)
     with computing_threads(config.threads):
@@ -58,7 +62,8 @@ def train_pointwise(
     heads = head_reports(rows, parts, ranker.logits(features), ranker.probabilities(features), fit_positives)
     importance = _importance(ranker, rows, tune, seed)
     seconds = time.perf_counter() - started
-    return Trained(ranker, TrainingReport(parts.counts(), epochs, rows.sampled_negatives, seconds, heads, importance))
+    report = TrainingReport(parts.counts(), epochs, rows.sampled_negatives, seconds, heads, importance)
+    return Trained(ranker, replace(report, left_out=missing_heads(given, rows.heads)))
 
 
 class _Learner:
@@ -81,8 +86,7 @@ class _Learner:
         warmup, total = max(1, batches // 4), config.epochs * batches
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _cosine(step, warmup, total))
         shuffle = generator(self.seed, "pointwise", "batches")
-        lowest, waited, deadline = float("inf"), 0, time.perf_counter() + config.max_seconds
-        passes = 0
+        lowest, waited, passes = float("inf"), 0, 0
         while passes < config.epochs:
             passes += 1
             self._pass(optimiser, schedule, shuffle.permutation(len(self.fit[0])))
@@ -92,7 +96,7 @@ class _Learner:
             waited = 0 if loss < lowest else waited + 1
             if loss < lowest:
                 lowest, self.best = loss, [p.detach().clone() for p in self.parameters]
-            if waited >= config.patience or time.perf_counter() > deadline:
+            if waited >= config.patience:
                 break
         return passes
 

@@ -192,12 +192,31 @@ def test_principal_axes_keep_distances_and_put_the_largest_first():
     assert not wide[:, 3:].any()
 
 
-def test_items_of_old_actions_fade_and_dislikes_do_not():
+def test_items_of_old_actions_fade_and_dislikes_do_not_where_they_are_seen_as_such():
     items, hours = np.ones((1, 4, 2), np.float32), np.array([[0.0, 24.0, 48.0, 48.0]], np.float32)
     actions = np.array([[ACTION_CODES[name] for name in ("click", "save", "click", "hide")]])
-    kept = faded(items, actions, hours, 24.0)
-    assert kept[0, :, 0].tolist() == pytest.approx([1.0, np.exp(-1), np.exp(-2), 1.0], rel=1e-6)
-    assert faded(items, actions, hours, 0.0) is items
+    for config, hide in ((SMALL, 1.0), (blind(SMALL), np.exp(-2)), (SMALL.model_copy(update={"sequence": "mean"}), np.exp(-2))):
+        kept = faded(items, actions, hours, config)
+        assert kept[0, :, 0].tolist() == pytest.approx([1.0, np.exp(-1), np.exp(-2), hide], rel=1e-6)
+    assert faded(items, actions, hours, SMALL.model_copy(update={"fade_hours": 0.0})) is items
+
+
+def blind(config: HybridConfig) -> HybridConfig:
+    """A ranker that must not know what was done with past items."""
+    return config.model_copy(update={"transact": config.transact.model_copy(update={"use_actions": False})})
+
+
+def test_without_action_types_a_hide_is_a_save():
+    rows = pages(20)
+    hide, save = (ACTION_CODES[name] for name in ("hide", "save"))
+    past = rows.histories
+    swapped = np.select([past.actions == hide, past.actions == save], [save, hide], past.actions).astype(past.actions.dtype)
+    assert (swapped != past.actions).any()
+    other = replace(rows, histories=replace(past, actions=swapped, hours=past.hours + 48.0))
+    same = replace(rows, histories=replace(past, hours=past.hours + 48.0))
+    seeing, unseeing = untrained(), untrained(blind(SMALL))
+    assert np.abs(seeing.score_rows(other, item_vectors()) - seeing.score_rows(same, item_vectors())).max() > 1e-3
+    np.testing.assert_array_equal(unseeing.score_rows(other, item_vectors()), unseeing.score_rows(same, item_vectors()))
 
 
 def test_attention_starts_at_past_items_like_the_candidate():

@@ -135,6 +135,30 @@ def test_unknown_labels_teach_nothing():
     assert p > 2 * low
 
 
+def test_a_head_without_one_known_label_is_left_out():
+    rows = pages(80)
+    labels = rows.labels.copy()
+    labels[rows.time_ms < rows.time_ms.max(), HEADS.index("save")] = np.nan
+    made = trained_on(changed(rows, labels), QUICK.model_copy(update={"epochs": 1}))
+    assert made.ranker.heads == ("click", "hide", "report")
+    assert made.ranker.score_rows(rows, item_vectors()).shape == (len(rows), 3)
+    assert "for want of a single known label: save." in made.report.card()
+
+
+def test_a_pass_that_keeps_fewer_pages_than_steps_were_planned_has_no_empty_step():
+    """One page in forty has an action, none is in random order, and a step takes one page: a pass keeps a third of the pages."""
+    rows = pages(240)
+    labels = np.zeros_like(rows.labels)
+    labels[(rows.page % 40 == 1) & (rows.position == 0), 0] = 1.0
+    rows = replace(changed(rows, labels), randomised=np.zeros(len(rows), bool))
+    config = QUICK.model_copy(update={"batch": 1, "negatives_per_positive": 0.1, "epochs": 3})
+    made = trained_on(rows, config)
+    metrics = made.report.metrics()
+    assert np.isfinite(made.ranker.score_rows(rows, item_vectors())).all()
+    assert metrics["epochs"] <= config.epochs
+    assert metrics["steps"] / metrics["epochs"] < 100
+
+
 def test_the_same_seed_gives_the_same_ranker_and_another_seed_another():
     rows = pages(80)
     config = SMALL.model_copy(update={"epochs": 1})

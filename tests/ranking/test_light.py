@@ -292,6 +292,25 @@ def lived(folder, users: int = 40, items: int = 240) -> tuple[Lake, EmbeddingTab
     return lake_of(folder, rows), EmbeddingTable(ids, vectors, SPACE), EmbeddingTable(ids, vectors[:, ::-1].copy(), EMBEDDING_SPACE)
 
 
+def unshown(folder, users: int = 30, items: int = 120) -> Lake:
+    """A lake without impressions: each user saves two new items a day, the first of the first day again in the end."""
+    draw, rows = generator(4, "unshown"), [item(f"i{n:03d}", category=f"t{n % 6}") for n in range(items)]
+    for user in range(users):
+        saved = [f"i{n:03d}" for n in draw.permutation(items)[:8]]
+        for n, one in enumerate([*saved, saved[0]]):
+            rows.append(action("save", one, (NOW_MS - MIDNIGHT_MS) / HOUR_MS + (8 - n) * 12 + 1 - n / 100, f"u{user}"))
+    return lake_of(folder, rows)
+
+
+class AlwaysHalf:
+    """A teacher that knows nothing."""
+
+    heads = ("save",)
+
+    def score(self, given: RankerInput) -> np.ndarray:
+        return np.full((len(given.rows), 1), 0.5, np.float32)
+
+
 class AlwaysAVector:
     """A user vector for even users, a day old."""
 
@@ -332,6 +351,82 @@ def test_lists_hold_candidates_random_items_and_what_was_shown(lists):
     span = found.span(0)
     for row, label in zip(found.rows[span], found.labels[span, 0], strict=True):
         assert np.isnan(label) or label == float(row % 6 == topic)
+
+
+@pytest.fixture(scope="module")
+def unshown_lists(tmp_path_factory) -> tuple[TeacherLists, ByLikeness]:
+    lake = unshown(tmp_path_factory.mktemp("unshown"))
+    span, ids = (MIDNIGHT_MS - 2 * DAY_MS, MIDNIGHT_MS), [f"i{n:03d}" for n in range(120)]
+    vectors = generator(5, "unshown vectors").normal(size=(120, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    days = ItemDays(lake, *span, EmbeddingTable(ids, vectors, SPACE), embeddings=EmbeddingTable(ids, vectors, EMBEDDING_SPACE))
+    teacher, config = ByLikeness(), LightConfig(moments=80, candidates=30, random_items=40)
+    return teacher_lists(lake, span, days, teacher, UtilityWeights(), config, 1), teacher
+
+
+def test_where_nothing_was_shown_the_random_items_are_what_was_passed_over(unshown_lists):
+    found, teacher = unshown_lists
+    positives, zeros, again = 0, 0, 0
+    for one, given in enumerate(teacher.asked):
+        span, liked = found.span(one), {action.item_id for action in given.state.positives()}
+        labels, ids = found.labels[span, 0], np.array(given.items.catalogue.ids_of(found.rows[span]))
+        assert np.isnan(labels[np.isin(ids, list(liked))]).all()  # on neither side, or "saved before" would give the answer away
+        assert (labels == 1).sum() <= 1
+        assert 40 - len(liked) - 2 <= (labels == 0).sum() <= 40
+        assert np.isnan(labels[found.place[span] >= 0]).any()  # what the sources bring was not passed over
+        positives, zeros, again = positives + (labels == 1).sum(), zeros + (labels == 0).sum(), again + (not (labels == 1).any())
+    assert positives + again == len(found)
+    assert again > 0
+    assert zeros > 20 * positives
+
+
+def test_what_else_was_acted_on_that_day_was_not_passed_over(unshown_lists):
+    found, teacher = unshown_lists
+    saved: dict[tuple[str, int], set[str]] = {}
+    for one, given in enumerate(teacher.asked):
+        ids = np.array(given.items.catalogue.ids_of(found.rows[found.span(one)]))
+        saved.setdefault((found.user_keys[one], given.now_ms // DAY_MS), set()).update(ids[found.labels[found.span(one), 0] == 1])
+    both = 0
+    for one, given in enumerate(teacher.asked):
+        ids = np.array(given.items.catalogue.ids_of(found.rows[found.span(one)]))
+        labels = found.labels[found.span(one), 0]
+        that_day = np.isin(ids, list(saved[found.user_keys[one], given.now_ms // DAY_MS]))
+        assert not (labels[that_day] == 0).any()
+        both += (that_day & np.isnan(labels)).sum()
+    assert both > 0
+
+
+def test_lists_without_a_negative_have_no_labels(tmp_path):
+    lake, (start, end) = unshown(tmp_path), (MIDNIGHT_MS - 2 * DAY_MS, MIDNIGHT_MS)
+    days, config = ItemDays(lake, start, end), LightConfig(moments=20, candidates=30, random_items=0)
+    found = teacher_lists(lake, (start, end), days, AlwaysHalf(), UtilityWeights(), config, 1)
+    assert len(found) == 20
+    assert np.isnan(found.labels).all()
+
+
+def test_the_level_is_not_one_where_nothing_was_shown(unshown_lists):
+    """Of positives alone a head would learn to say yes to everything."""
+    found, _ = unshown_lists
+    held_out = np.array([int(key[1:]) % 5 == 0 for key in found.user_keys])
+    config = LightConfig(hidden=8, free=4, gamma=0.0, training=TrainingConfig(steps=100, learning_rate=1e-2, validate_every=50))
+    ranker = train_light(found, held_out, EMBEDDING_SPACE, SPACE, config, 1).ranker
+    user = LightUser(*(getattr(found.users, name)[0] for name in (*BLOCKS, "facts")))
+    span = found.span(0)
+    assert ranker.probabilities(ranker.item_vectors(found.blocks[found.rows[span]], found.facts[span]), user).mean() < 0.3
+
+
+def test_without_a_long_list_teacher_recall_is_not_known_and_training_goes_by_the_loss(lists):
+    found, _ = lists
+    held_out = np.array([int(key[1:]) % 5 == 0 for key in found.user_keys])
+    training = TrainingConfig(steps=60, learning_rate=1e-2, validate_every=10, patience=2)
+    trained = train_light(found, held_out, EMBEDDING_SPACE, SPACE, LightConfig(kept=500, hidden=8, free=4, training=training), 1)
+    report = trained.report
+    assert np.isnan([report.recall, report.blend, report.random]).all()
+    assert report.card().count("too few candidates") == 3
+    assert report.candidates > 0
+    values = [value for _, value in report.result.validations]
+    assert report.result.best_step > 10
+    assert values[0] < max(values) < 0
 
 
 def test_distilling_finds_the_teachers_order(lists):

@@ -120,6 +120,29 @@ def test_unknown_labels_teach_nothing():
     assert ranker.probabilities(high)[:, 2].mean() > 2 * fooled.probabilities(high)[:, 2].mean()
 
 
+def test_a_head_without_one_known_label_is_left_out():
+    """The span is shorter than late actions take to ripen: nothing is known of them but in a late row, which is not fitted."""
+    rows = synthetic(1500)
+    labels = rows.labels.copy()
+    labels[:-1, 1] = np.nan
+    made = train_pointwise(TrainingRows(**{**vars(rows), "labels": labels}), held_out(rows), SMALL.model_copy(update={"epochs": 1}), seed=3)
+    assert made.ranker.heads == ("click", "hide", "report")
+    assert made.ranker.probabilities(rows.features).shape == (1500, 3)
+    assert list(made.report.heads) == ["click", "hide", "report"]
+    assert "for want of a single known label: save." in made.report.card()
+
+
+def test_how_far_training_goes_does_not_hang_on_the_clock(monkeypatch):
+    rows, config = synthetic(1500), SMALL.model_copy(update={"epochs": 3})
+    quick = train_pointwise(rows, held_out(rows), config, seed=7)
+    hours = iter(range(0, 10**9, 3600))
+    monkeypatch.setattr("corkboard.ranking.training.time.perf_counter", lambda: float(next(hours)))
+    slow = train_pointwise(rows, held_out(rows), config, seed=7)
+    assert slow.report.epochs == quick.report.epochs > 1
+    for name, value in quick.ranker.tensors().items():
+        np.testing.assert_array_equal(value, slow.ranker.tensors()[name])
+
+
 def test_serving_computes_what_training_meant(trained):
     """NumPy against the same network in PyTorch."""
     tensors = {name: torch.from_numpy(value) for name, value in trained.ranker.tensors().items()}
@@ -149,6 +172,7 @@ def test_a_few_rows_of_one_user_are_enough_to_go_on():
     made = train_pointwise(TrainingRows(**{**vars(rows), "labels": labels}), np.array([True]), SMALL, seed=1)
     assert np.isfinite(made.ranker.probabilities(rows.features)).all()
     assert "Pointwise ranker" in made.report.card()
+    assert "Without a head" not in made.report.card()
     assert made.report.metrics()["rows_fit"] == 40
 
 
