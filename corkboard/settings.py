@@ -24,7 +24,7 @@ _PUBLISHED_USERS: dict[str, Any] = {
     "pinnerformer": {
         "dim": 256,
         "encoder": {"window": 256, "width": 256, "heads": 8, "layers": 2},
-        "training": {"steps": 20_000, "learning_rate": 1e-3, "warmup_steps": 2_000},
+        "training": {"steps": 20_000, "learning_rate": 1e-3, "warmup_steps": 2_000, "validate_every": 500, "patience": 6},
     }
 }
 """Lengths and widths of the published PinnerFormer (256 actions, 256 wide); depth and steps as far as hours of a workstation go."""

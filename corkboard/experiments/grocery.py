@@ -7,6 +7,7 @@ Every row is fitted on what happened before B and asked once, for the whole test
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from corkboard.artifacts import content_hash
 from corkboard.embeddings.config import PinnerFormerConfig
 from corkboard.embeddings.histories import Histories
 from corkboard.experiments.baselines import baseline_scorers
@@ -27,7 +29,7 @@ from corkboard.experiments.result import Evaluation, Table
 from corkboard.experiments.spine_runs import Context, Job, Run, UserRunStore, code_hash, run_jobs
 from corkboard.experiments.task import RetrievalTask, retrieval_task
 from corkboard.lake.calendar import DAY_MS, Calendar
-from corkboard.lake.importers import ingest_outside
+from corkboard.lake.importers import find_importer, ingest_outside
 from corkboard.lake.lake import Lake
 
 if TYPE_CHECKING:
@@ -37,10 +39,10 @@ WORLD = "grocery"
 TOWERS = {"dense all action": "dense_all_action", "SASRec-style": "sasrec", "next action": "next_action"}
 """Row -> objective."""
 BASELINES = (POPULARITY, "popularity decayed", "item-kNN", "EASE")
-LAKE = "lake"
+IMPORTER = "rechorus"
 PASS_SECONDS = 15.0
 """What a pass over all users may take one core."""
-TASK_CODE = ("experiments/task.py", "experiments/baselines.py", "experiments/evaluate.py", "experiments/grocery.py", "lake/importers")
+TASK_CODE = tuple(f"experiments/{name}.py" for name in ("task", "baselines", "evaluate", "grocery"))
 
 
 def run_grocery(
@@ -55,7 +57,7 @@ def run_grocery(
     calendar = Calendar.of(lake, config.calendar)
     task = retrieval_task(lake, calendar, config.evaluation)
     store = UserRunStore(runs, calendar.split_hash(lake), code_hash(*TOWER_CODE, *TASK_CODE))
-    jobs = jobs_of(runs, task, config, seeds)
+    jobs = jobs_of(lake, task, config, seeds)
     finished = run_jobs(jobs, store, runs, minutes, say, workers)
     table = table_of_runs(_table(task, config, seeds), jobs, store, config.evaluation)
     cuts = {name: getattr(calendar, name) for name in ("start_ms", "item_cut_ms", "rank_cut_ms", "end_ms")}
@@ -63,17 +65,26 @@ def run_grocery(
 
 
 def prepared_lake(folder: Path, runs: Path) -> Lake:
-    """The lake of the data set, made below ``runs`` unless it is there."""
-    place = Path(runs) / LAKE
+    """The lake of the data set, made below ``runs`` unless it is there: one for each content of the files and each code of the lake."""
+    source = data_file(Path(folder).parent, Path(folder).name)
+    importer = find_importer(source, IMPORTER)
+    assert importer is not None
+    files = [(file.name, _digest(file)) for file in importer.files(source)]
+    place = Path(runs) / "lakes" / content_hash(files, code_hash("lake"))
     if not (place / "imports").exists():
-        ingest_outside(place, data_file(Path(folder).parent, Path(folder).name), "rechorus")
+        ingest_outside(place, source, IMPORTER)
     return Lake(place)
 
 
-def jobs_of(runs: Path, task: RetrievalTask, config: GroceryConfig, seeds: int) -> list[Job]:
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def jobs_of(lake: Lake, task: RetrievalTask, config: GroceryConfig, seeds: int) -> list[Job]:
     """The baselines, then a job for each seed and tower; all rows of one seed before the next."""
     shared = {"experiment": WORLD, "evaluation": config.evaluation.model_dump(mode="json")}
-    where = {"runs": str(runs), "config": config.model_dump(mode="json")}
+    where = {"lake": str(lake.folder), "config": config.model_dump(mode="json")}
     jobs = [
         Job("baselines", f"{__name__}:measure", [Run(WORLD, name, 0, {**shared, "row": name}, 60.0) for name in BASELINES], config=where)
     ]
@@ -92,7 +103,7 @@ def measure(context: Context) -> None:
     shared: Purchases | None = None
     for run in context.todo():
         start = time.perf_counter()
-        shared = shared or Purchases(Lake(Path(given["runs"]) / LAKE), GroceryConfig.model_validate(given["config"]))
+        shared = shared or Purchases(Lake(Path(given["lake"])), GroceryConfig.model_validate(given["config"]))
         context.doing(run.variant)
         tell = lambda at, of, run=run: context.doing(f"training {run.variant}", at, of)  # noqa: E731
         scorer = shared.tower(TOWERS[run.variant], run.seed, tell) if run.variant in TOWERS else shared.baselines[run.variant]

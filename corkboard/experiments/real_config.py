@@ -1,6 +1,7 @@
 """Settings of the experiments on real data: what the towers are given, and how the tests are cut. Imports nothing heavy.
 
-They were chosen on the validation items of 1,500 users of MovieLens-1M, and on the last two months before the test of the purchases.
+Those of MovieLens-1M were chosen on 1,500 of its users, with validation items and test items in sight, so a small part of what they reach
+may be selection; those of the purchases on the last two months before the test.
 """
 
 from __future__ import annotations

@@ -21,22 +21,10 @@ from corkboard.experiments.spine_runs import Finished, Job, Run, UserRunStore
 Say = Callable[[str], None]
 
 TOWER_CODE = (
-    "embeddings/histories.py",
-    "embeddings/item_tower.py",
-    "embeddings/pinnerformer.py",
-    "embeddings/pinnerformer_network.py",
-    "embeddings/pinnerformer_objectives.py",
-    "embeddings/pinnerformer_training.py",
-    "learning/full_softmax.py",
-    "learning/sampled_softmax.py",
-    "learning/time_encoding.py",
-    "learning/training.py",
-    "learning/transformer.py",
-    "retrieval/baselines.py",
-    "retrieval/interactions.py",
-    "retrieval/neighbours.py",
+    *("embeddings", "learning", "retrieval", "lake", "metrics", "seeds.py"),
+    *("experiments/real_data.py", "experiments/scorers.py"),
 )
-"""Sources that figures of towers and baselines depend on: with others a run is another run."""
+"""Sources that figures of towers and baselines depend on: with others a run is another run. Whole rooms, or a part would be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +72,8 @@ def table_of_runs(
 def evaluation_of(table: Table, split_hash: str, calendar: Mapping[str, int], config: EvaluationConfig, finished: Finished) -> Evaluation:
     """The table with what it was measured on, to be printed or stored like any other evaluation."""
     failed = [f"{name} failed: {reason.strip().splitlines()[-1]}" for name, reason in finished.failed.items()]
+    if finished.interrupted:
+        failed.insert(0, "Interrupted: what was being measured is missing; call it again to go on.")
     return Evaluation(
         tables=[replace(table, seconds=round(finished.seconds, 1))],
         split_hash=split_hash,

@@ -24,8 +24,16 @@ MAIN = "as it is"
 """The world with all of its causes."""
 
 BASELINES = (claims.POPULAR, claims.DECAYED, claims.KNN, claims.EASE, CONTENT)
-_GUESS = {claims.V11: 110.0, claims.NO_USER: 110.0, claims.NO_TYPES: 110.0, claims.BOTH: 110.0, claims.V10: 60.0, claims.MEAN: 25.0}
-_OPTIONAL = (claims.BOTH,)
+_GUESS = {
+    claims.V11: 110.0,
+    claims.NO_USER: 110.0,
+    claims.NO_TYPES: 110.0,
+    claims.BOTH: 110.0,
+    claims.DEEP: 300.0,
+    claims.V10: 60.0,
+    claims.MEAN: 25.0,
+}
+_OPTIONAL = (claims.DEEP, claims.BOTH)
 """Rankers that are run last, where minutes are left."""
 
 

@@ -33,6 +33,7 @@ DENSE, ALL, SASREC, NEXT = "PinnerFormer dense", "PinnerFormer all action", "SAS
 POPULAR, DECAYED, KNN, EASE = "popularity 7 d", "popularity decayed", "item-kNN", "EASE"
 NONE, MEAN, V10, V11 = "no sequence", "mean pool", "TransAct V1.0", "TransAct V1.1"
 NO_USER, NO_TYPES = "V1.1 without user vector", "V1.1 without action types"
+DEEP = "V1.1, two layers, 100 actions"
 COUNTERS, BOTH = "hand-made features", "V1.1 + hand-made features"
 
 
@@ -113,23 +114,25 @@ def judge(values: Mapping[int, float | None], level: float = 0.95) -> Judged:
 def judge_control(control: Control, on: Mapping[int, float | None], off: Mapping[int, float | None], level: float = 0.95) -> ControlResult:
     """Whether an ordering goes with its cause: an ordering that holds without it is an artefact of something else.
 
-    ``gone``: the interval without the cause reaches 0. ``stays``: it is above 0, and what fell away is not surely above 0.
-    ``smaller``: it is above 0, and surely less than with the cause, so something else carries the rest. ``nothing to explain``: the
-    ordering does not surely hold with the cause. ``undecided``: there are too few seeds to say any of it.
+    ``gone``: the ordering surely holds with the cause, not surely without it, and what fell away is surely above 0. ``stays``: it surely
+    holds without the cause, whatever it does with it, and what fell away is not surely above 0. ``smaller``: it surely holds without the
+    cause, and is surely less than with it, so something else carries the rest. ``nothing to explain``: it surely holds neither with nor
+    without. ``undecided``: it holds with the cause alone, but what fell away may be noise; or there are too few seeds to say any of it.
     """
     with_cause, without = judge(on, level), judge({seed: off.get(seed) for seed in on}, level)
     both = {seed: _minus(on[seed], off.get(seed)) for seed in on}
     fallen = judge(both, level)
+    fell = fallen.verdict == "reproduced"
     if "not measured" in (with_cause.verdict, without.verdict):
         ending: Ending = "not measured"
     elif len(on) < ENOUGH_SEEDS:
         ending = "undecided"
+    elif without.verdict == "reproduced":
+        ending = "smaller without its cause" if fell else "stays without its cause"
     elif with_cause.verdict != "reproduced":
         ending = "nothing to explain"
-    elif without.verdict != "reproduced":
-        ending = "gone with its cause"
     else:
-        ending = "smaller without its cause" if fallen.verdict == "reproduced" else "stays without its cause"
+        ending = "gone with its cause" if fell else "undecided"
     return ControlResult(control, ending, with_cause, without, fallen)
 
 
@@ -226,6 +229,8 @@ CLAIMS: Sequence[SpineClaim] = (
     _hits("lift of saves at low history >= of all", larger_lift_of_few(V11, NONE, SAVE), 6, "T7"),
     _hits("V1.1 saves > hand-made features", lift(V11, COUNTERS, SAVE), 5),
     _hits("V1.1 hides < hand-made features", cut(V11, COUNTERS, HIDE), 5),
+    _hits("two layers and 100 actions add saves to V1.1", lift(DEEP, V11, SAVE), 4),
+    _hits("two layers and 100 actions take hides from V1.1", cut(DEEP, V11, HIDE), 4),
     _hits("V1.1 adds saves to hand-made features", lift(BOTH, COUNTERS, SAVE), 3),
     _hits("V1.1 takes hides from hand-made features", cut(BOTH, COUNTERS, HIDE), 3),
 )

@@ -49,15 +49,19 @@ RANKERS: Mapping[str, Mapping[str, object]] = {
     name.NO_USER: {"user_vector": False},
     name.NO_TYPES: {"transact": {"use_actions": False}},
     name.COUNTERS: {"sequence": "none", "features": "all"},
+    name.DEEP: {"transact": {"layers": 2, "length": 100}},
     name.BOTH: {"features": "all"},
 }
-"""Rankers and what each changes in ``SpineConfig.hybrid``, which is TransAct V1.1 with the user vector and without hand-made features of
-recent actions."""
+"""Rankers and what each changes in ``SpineConfig.hybrid``, which is TransAct V1.1 as it is served, one layer over 50 actions, with the user
+vector and without hand-made features of recent actions."""
 
-_SHARED = ("lake", "learning", "embeddings", "retrieval", "metrics", "experiments/spine_worlds.py", "experiments/spine_models.py")
+_SHARED = (
+    *("lake", "learning", "embeddings", "retrieval", "metrics", "seeds.py", "artifacts.py"),
+    *("experiments/spine_worlds.py", "experiments/spine_models.py"),
+)
 RETRIEVAL_CODE = (*_SHARED, "experiments/spine_cadence.py", "experiments/task.py", "experiments/baselines.py", "experiments/scorers.py")
 RANKING_CODE = (*_SHARED, "ranking", "state", "experiments/spine_requests.py")
-"""Sources that figures depend on, by kind of job; :data:`WORLD_CODE` stands in front of both."""
+"""Sources that figures depend on, by kind of job; those of the simulated world stand in front of both."""
 
 
 def pinnerformer_config(config: SpineConfig, variant: str) -> PinnerFormerConfig:
@@ -124,23 +128,26 @@ class _Retrieval:
 
     def measured(self, run: Run) -> tuple[dict[str, PerUser], dict[str, float]]:
         """Figures at every cadence, and facts about the task."""
+        facts: dict[str, float] = {}
         if run.variant in OBJECTIVES:
-            scores = self._pinnerformer(run)
+            scores, facts = self._pinnerformer(run)
         else:
             scorer = self.baselines[run.variant]
             scores = {cadence: scorer_scores(self.task, scorer, cadence) for cadence in CADENCES}
         tell = lambda done, total: self.context.doing(f"{run.variant}, asking", done, total)  # noqa: E731
         figures = at_every_cadence(self.task, scores, self.config.evaluation, tell)
-        facts = {"pairs": len(self.task), "users": len(self.task.user_ids), "unreachable share": self.task.unreachable_share}
+        facts |= {"pairs": len(self.task), "users": len(self.task.user_ids), "unreachable share": self.task.unreachable_share}
         return figures, {fact: float(value) for fact, value in facts.items()}
 
-    def _pinnerformer(self, run: Run) -> dict:
-        from corkboard.embeddings.pinnerformer_training import train_pinnerformer
+    def _pinnerformer(self, run: Run) -> tuple[dict[str, VectorScores], dict[str, float]]:
+        """Scores at every cadence, and how long it learned."""
+        from corkboard.embeddings.pinnerformer_training import PinnerFormerTraining
 
         settings, content = pinnerformer_config(self.config, run.variant), self.world.content
         progress = lambda at: self.context.doing(f"training {run.variant}", at.step, at.steps)  # noqa: E731
         cut_ms = self.world.calendar.rank_cut_ms
-        model = train_pinnerformer(known_histories(self.world, cut_ms), content, settings, run.seed, cut_ms, progress)
+        training = PinnerFormerTraining(known_histories(self.world, cut_ms), content, settings, run.seed, cut_ms)
+        model = training.run(progress)
         items = model.encode_items(self.task.item_ids, self.items)
         row_of = {key: row for row, key in enumerate(self.histories.user_keys)}
         rows = np.array([row_of.get(user, -1) for user in self.task.user_ids], np.int64)
@@ -151,7 +158,8 @@ class _Retrieval:
             vectors = np.zeros((len(users), model.dim), np.float32)
             vectors[read] = model.encode_users(self.histories, content, rows[users[read]], moments[read])
             scores[cadence] = VectorScores(users, moments, vectors, items)
-        return scores
+        assert training.result is not None
+        return scores, {"steps": len(training.result.losses), "best step": training.result.best_step}
 
 
 # --------------------------------------------------------------------------------------------------------------- ranking
@@ -176,14 +184,14 @@ class _Ranking:
         histories = Histories.of(lake.actions(), content.ids, self.config.pinnerformer.history)
         context.doing("user vectors of every night")
         nightly = DailyUserVectors(model, histories, content, day_of(calendar.item_cut_ms), day_of(calendar.end_ms - 1))
-        length, rows = self.config.hybrid.transact.length, self.config.rows
+        rows = self.config.rows
         replaying = lambda done, total: context.doing("replaying pages", done, total)  # noqa: E731
         days = self._days(calendar.item_cut_ms, calendar.rank_cut_ms)
-        self.rows = training_rows(lake, calendar, days, rows, seed, progress=replaying, history_length=length, user_vectors=nightly)
+        self.rows = training_rows(lake, calendar, days, rows, seed, progress=replaying, user_vectors=nightly)
         self.pages = world.pages
         days = self._days(calendar.rank_cut_ms, calendar.end_ms)
         unknown = np.full((len(self.pages.slots), len(self.rows.heads)), np.nan, np.float32)
-        asked = page_rows(lake, self.pages.slots, unknown, self.rows.heads, days, nightly, length, replaying)
+        asked = page_rows(lake, self.pages.slots, unknown, self.rows.heads, days, nightly, progress=replaying)
         self.asked = _without_gaps(asked)
         self.held_out = calendar.held_out(self.rows.user_ids)
 

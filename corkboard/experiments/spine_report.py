@@ -56,8 +56,9 @@ def protocol(result: SpineResult) -> list[str]:
         "moment of the positive. Popularity is counted again (in realtime every six hours); item-kNN and EASE stay as fitted, their "
         "histories move.",
         f"HIT@3: {c.requests:,} requests a world at the moments of its home pages of the test, in random order, answered anew apart from "
-        "the log. Rankers see the moment's features, sequence and last night's user vector; unless their name says so they read no "
-        "hand-made features of recent actions. By truth: the same hits in the world's own probabilities, without the luck of the draw.",
+        "the log. Rankers see the moment's features, its sequence and a user vector of the night before last; unless their name says so "
+        "they read no features made by hand from the last actions. TransAct has one layer and 50 actions, as served, where nothing else is "
+        "said. By truth: the same hits in the world's own probabilities, without the luck of the draw.",
         "Over seeds: Student's t interval (95 %) of the paired differences. Reproduced: it lies above 0; contradicted: below it; at "
         "least five seeds. Within a seed: 95 % bootstrap over users.",
         f"Low history: under {c.low_history} actions before the test.",

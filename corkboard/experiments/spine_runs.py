@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -201,7 +202,7 @@ def run_jobs(jobs: Sequence[Job], store: UserRunStore, folder: Path, minutes: fl
 def _in_processes(
     jobs: Sequence[Job], store: UserRunStore, folder: Path, deadline: float, progress: _Progress, workers: int, result: Finished
 ) -> None:
-    """Hand the jobs to processes of our own, and stop them when this one is interrupted: what they were at stays missing."""
+    """Hand the jobs to processes of our own, and stop them when this one is interrupted or terminated: what they were at stays missing."""
     spawn = multiprocessing.get_context("spawn")
     waiting, messages = spawn.Queue(), spawn.Queue()
     workers = min(workers, len(jobs))
@@ -209,25 +210,47 @@ def _in_processes(
         waiting.put(job)
     given = (waiting, messages, store, folder, deadline)
     processes = [spawn.Process(target=_worker, args=given, daemon=True) for _ in range(workers)]
-    try:
-        with _one_thread():
-            for process in processes:
-                process.start()
-        while any(process.is_alive() for process in processes):
+    with _terminated_like_interrupted():
+        try:
+            with _one_thread():
+                for process in processes:
+                    process.start()
+            while any(process.is_alive() for process in processes):
+                progress.listen(messages)
             progress.listen(messages)
-        progress.listen(messages)
-        if any(process.exitcode for process in processes):
-            result.failed |= dict.fromkeys(progress.begun, "its process was killed")
-    except KeyboardInterrupt:
-        result.interrupted = True
-    finally:
-        for process in processes:
-            if process.pid:
-                process.terminate()
-                process.join()
-        waiting.cancel_join_thread()
+            if any(process.exitcode for process in processes):
+                result.failed |= dict.fromkeys(progress.begun, "its process was killed")
+        except KeyboardInterrupt:
+            result.interrupted = True
+        finally:
+            for process in processes:
+                if process.pid:
+                    process.terminate()
+                    process.join()
+            waiting.cancel_join_thread()
     for name, (skipped, error) in progress.outcomes.items():
         _settle(result, name, skipped, error)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM raises :class:`KeyboardInterrupt` inside, once; its default would end this process and leave its workers running.
+
+    Signals can only be set in the main thread; in another one nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would stop the stopping of the workers
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: it was not set from Python, and cannot be set back
 
 
 @contextmanager

@@ -28,7 +28,11 @@ from corkboard.lake.schema import user_key_expr
 
 Doing = Callable[[str], None]
 
-_CODE = ("world", "lake", "embeddings/content.py", "embeddings/content_fields.py", "embeddings/content_training.py", "embeddings/pairs.py")
+_CODE = (
+    *("world", "lake", "learning", "seeds.py", "artifacts.py", "experiments/spine_worlds.py"),
+    *(f"embeddings/{name}.py" for name in ("content", "content_fields", "content_training", "pairs")),
+)
+"""Sources that a world, its lake and the content vectors of its items depend on."""
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,7 @@ class CausalTransformer(nn.Module):
         time = tokens.shape[1]
         if self.settings.positions == "start":
             tokens = tokens + self.starts[:time]
-        every = torch.arange(time)
-        bias = self._bias(every[None], gaps, time)
+        bias = self._bias(None, gaps, time)
         for block in self.blocks[:-1]:
             tokens = block(tokens, bias)
         if at is None:
@@ -61,15 +60,16 @@ class CausalTransformer(nn.Module):
         chosen = None if gaps is None else torch.gather(gaps, 1, at[:, :, None].expand(-1, -1, time))
         return self.norm(self.blocks[-1](tokens, self._bias(at, chosen, time), at))
 
-    def _bias(self, readers: Tensor, gaps: Tensor | None, time: int) -> Tensor | None:
+    def _bias(self, readers: Tensor | None, gaps: Tensor | None, time: int) -> Tensor | None:
         """What is added to the scores: ``(batch or 1, heads, readers, time)``; None where causality is all there is to it.
 
-        ``readers`` int64 ``(batch or 1, m)`` are the positions that read, ``gaps`` ``(batch, m, time)``.
+        ``readers`` int64 ``(batch, m)`` are the positions that read, None: every one in its place. ``gaps`` ``(batch, m, time)``.
         """
         config = self.settings
-        plain = config.positions != "distance" and not config.time_gaps
-        if plain and readers.shape[1] == time:
-            return None
+        if readers is None:
+            if config.positions != "distance" and not config.time_gaps:
+                return None
+            readers = torch.arange(time)[None]
         distance = readers[:, :, None] - torch.arange(time)
         bias = torch.zeros(()).masked_fill(distance < 0, -torch.inf)[:, None]
         if config.positions == "distance":

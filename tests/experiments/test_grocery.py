@@ -1,17 +1,20 @@
 """The grocery experiment on made purchases: the cut is kept, a tower learns from them, and a run is kept."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import corkboard
 from corkboard.errors import NotFound
 from corkboard.experiments import grocery
 from corkboard.experiments.evaluate import POPULARITY, evaluate_retrieval, retrieval_figures, retrieval_measures
 from corkboard.experiments.grocery import Purchases, prepared_lake, run_grocery
 from corkboard.experiments.real_config import GroceryConfig
+from corkboard.experiments.real_data import TOWER_CODE
 
 from .fakes import Fixed
 
@@ -19,19 +22,23 @@ DATA = Path(os.environ.get("CORKBOARD_DATA") or "no data here")
 DAYS, ITEMS = 40, 20
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Eighty people buy a dozen of twenty things, in the order of a circle, on drawn days."""
+def written(place, users=80):
+    """A data set in a folder: people buy a dozen of twenty things, in the order of a circle, on drawn days."""
     rng, rows = np.random.default_rng(0), ["user_id\titem_id\ttime"]
-    for user in range(80):
+    for user in range(users):
         start = rng.integers(ITEMS)
         days = np.sort(rng.choice(DAYS, 12, replace=False))
         rows += [f"{user}\t{(start + step) % ITEMS}\t{1_300_000_000 // 86400 * 86400 + day * 86400}" for step, day in enumerate(days)]
-    place = tmp_path_factory.mktemp("data") / "groceries"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     (place / "train.csv").write_text("\n".join(rows))
     (place / "item_meta.csv").write_text("item_id\ti_category\tr_complement\tr_substitute\n1\t0\t[2]\t[]\n")
     return place
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eighty people's purchases."""
+    return written(tmp_path_factory.mktemp("data") / "groceries")
 
 
 def small(**more):
@@ -97,6 +104,41 @@ def test_an_experiment_is_run_once_and_told_from_what_is_kept(folder, tmp_path):
     more = run_grocery(folder, tmp_path, heard.append, minutes=0, seeds=3, workers=0, config=config).table("retrieval")
     assert more.cell("SASRec-style", "recall@10").verdict == "not measured"
     assert more.cell("EASE", "recall@10").value == table.cell("EASE", "recall@10").value
+
+
+def test_another_data_set_has_a_lake_of_its_own(tmp_path):
+    """In the same place for runs: a second folder, and other files in the first one. What was there before is found again."""
+    one, two, runs = written(tmp_path / "one"), written(tmp_path / "two", users=30), tmp_path / "runs"
+
+    def users(folder):
+        found = run_grocery(folder, runs, lambda line: None, minutes=0, workers=0, config=small())
+        return found.table("retrieval").facts["users"]
+
+    assert users(two) <= 30 < 60 < users(one)
+    first = prepared_lake(one, runs).folder
+    written(one, users=50)
+    assert 30 < users(one) <= 50
+    written(one)
+    assert prepared_lake(one, runs).folder == first
+    assert len(list((runs / "lakes").iterdir())) == 3
+
+
+def test_another_importer_makes_another_lake(folder, tmp_path, monkeypatch):
+    before = prepared_lake(folder, tmp_path).folder
+    monkeypatch.setattr(grocery, "code_hash", lambda *rooms: f"other code of {rooms}")
+    assert prepared_lake(folder, tmp_path).folder != before
+
+
+def test_every_source_that_figures_depend_on_is_part_of_the_name_of_a_run(purchases):
+    """All of the rooms that were loaded to train a tower and a baseline here."""
+    assert purchases.baselines
+    purchases.tower("next_action", seed=0)
+    package = Path(corkboard.__file__).parent
+    loaded = [str(Path(module.__file__).relative_to(package)) for name, module in sys.modules.items() if name.startswith("corkboard.")]
+    rooms = [file for file in loaded if file.split("/")[0] in ("embeddings", "learning", "retrieval", "lake", "metrics", "seeds.py")]
+    hashed = (*TOWER_CODE, *grocery.TASK_CODE)
+    assert "embeddings/spectral.py" in rooms
+    assert [file for file in rooms if not any(Path(file).is_relative_to(part) for part in hashed)] == []
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -58,7 +58,7 @@ def test_jobs_hold_every_run_once_and_the_weightiest_come_first():
     worlds = [job.runs[0].world for job in jobs]
     assert worlds.index(CONTROLS[0].world) > worlds.index(MAIN)
     assert jobs[0].config["seed"] != jobs[1].config["seed"]  # two workers begin with two worlds
-    assert jobs[-1].runs[0].variant == claims.BOTH
+    assert [run.variant for run in jobs[-1].runs] == [claims.DEEP, claims.BOTH]
     controls = {(run.world, run.variant) for job in jobs for run in job.runs if run.world != MAIN}
     assert controls == {(one.world, variant) for one in CONTROLS for variant, _ in one.claim.needs()}
 

@@ -1,7 +1,12 @@
 """Runs on disk: nothing is measured twice, what does not fit is not begun, a failure stops nothing else, two processes agree with one."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +24,9 @@ def work(context: Context) -> None:
             raise ValueError("this variant is bad")
         if run.variant == "killed":
             os._exit(9)
+        if run.variant == "endless":
+            (context.folder / f"endless {os.getpid()}").touch()
+            time.sleep(60)
         total = np.array([float(run.seed), len(run.variant)])
         context.finished(run, {"m": PerUser(total, np.ones(2), 7)}, {"pid": float(os.getpid())}, 2.0)
 
@@ -91,6 +99,58 @@ def test_processes_leave_what_one_process_leaves(store, tmp_path):
     for one in jobs:
         assert store.get(one.runs[0].config, one.runs[0].seed)["m"] == (one.runs[0].seed + 1) / 2
         assert store.get(one.runs[0].config, one.runs[0].seed)["pid"] != os.getpid()
+
+
+def main(folder: str) -> None:
+    """A process of its own that is at endless runs, with a short one before."""
+    store = UserRunStore(Path(folder) / "runs", data="d", code="c")
+    finished = run_jobs([job(1, "a", "endless"), job(2, "endless")], store, Path(folder), 10.0, lambda line: None, workers=2)
+    print("interrupted", finished.interrupted, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_terminated_call_stops_its_workers_and_keeps_what_was_measured(store, tmp_path):
+    command = [sys.executable, "-c", f"import sys; from {__name__} import main; main(sys.argv[1])", str(tmp_path)]
+    workers: list[int] = []
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(command, env=paths, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            until = time.monotonic() + 60
+            while len(workers) < 2 and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.1)
+                workers = [int(file.name.split()[1]) for file in tmp_path.glob("endless *")]
+            process.terminate()
+            said = process.communicate(timeout=30)[0]
+            assert len(workers) == 2
+            assert said.split() == ["interrupted", "True", "True"]
+            assert not any(_is_alive(pid) for pid in workers)
+            assert store.done(job(1, "a").runs[0])
+        finally:
+            process.kill()
+            for pid in filter(_is_alive, workers):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_signals_are_left_alone_in_other_threads_and_set_back_in_the_main_one():
+    def look() -> None:
+        with spine_runs._terminated_like_interrupted():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    before, seen = signal.getsignal(signal.SIGTERM), []
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    look()
+    assert seen[0] == before
+    assert seen[1] != before
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_code_that_changes_makes_other_runs(tmp_path, monkeypatch):

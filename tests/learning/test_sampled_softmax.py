@@ -153,6 +153,27 @@ def test_the_three_masks_in_one_softmax() -> None:
     assert float(loss.detach()) == pytest.approx(expected, abs=1e-5)
 
 
+def test_what_a_user_owns_from_elsewhere_is_no_negative_in_one_softmax() -> None:
+    config = SampledSoftmaxConfig(separate_pools=False, correct=False, temperature=1.0)
+    draw = Draw.of(np.array([10, 11]), np.array([12, 13]))
+    # row 0 owns 12, which leaves 11 and 13; row 1 owns 10, 13 and its positive 11, which leaves 12: a positive is never removed
+    owned = torch.tensor([[False, False, True, False], [True, True, False, True]])
+    loss = SampledSoftmax(config, 100, seed=0)(torch.eye(4)[:2], torch.eye(4), draw, owned=owned)
+    assert float(loss.detach()) == pytest.approx((math.log(math.e + 2) + math.log(math.e + 1)) / 2 - 1, abs=1e-5)
+
+
+def test_what_a_user_owns_from_elsewhere_is_no_negative_against_the_pool_alone() -> None:
+    draw = Draw.of(np.array([10, 11]), np.array([10, 12, 12]))
+    loss = SampledSoftmax(SampledSoftmaxConfig(in_batch=False, temperature=1.0), 100, seed=0)
+    # the pool holds 10 and 12: without ``owned`` row 1 has both as negatives; it owns 10, and its positive 11
+    owned = torch.tensor([[False, False, False], [True, True, False]])
+    assert float(loss(torch.eye(3)[:2], torch.eye(3), draw, owned=owned).detach()) == pytest.approx(math.log(math.e + 1) - 1, abs=1e-5)
+    # row 0 owns 12 as well, and has nothing left to lose against
+    owned = torch.tensor([[False, False, True], [True, True, False]])
+    value = float(loss(torch.eye(3)[:2], torch.eye(3), draw, owned=owned).detach())
+    assert value == pytest.approx((math.log(math.e + 1) - 1) / 2, abs=1e-5)
+
+
 def test_the_pool_alone_by_hand() -> None:
     # negatives of row 0: 12 (10 is itself); of row 1: 10 and 12; without in-batch negatives, 11 is none of row 0
     config = SampledSoftmaxConfig(in_batch=False, temperature=1.0)

@@ -85,9 +85,12 @@ def test_no_output_depends_on_a_later_token_or_on_padding(positions: str, time_g
 
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("time_gaps", [True, False])
-def test_reading_at_a_few_positions_is_the_same(positions: str, time_gaps: bool) -> None:
+@pytest.mark.parametrize("all_positions", [False, True])
+def test_reading_at_a_few_positions_is_the_same(positions: str, time_gaps: bool, all_positions: bool) -> None:
+    """Also where as many read as there are tokens, in another order: then reader k is not position k."""
     encoder, (tokens, gaps) = made(positions, time_gaps), inputs()
-    at = torch.tensor([[0, 9], [4, 4], [7, 2]])
+    few = torch.tensor([[0, 9], [4, 4], [7, 2]])
+    at = torch.stack([torch.arange(10).flip(0), torch.arange(10).roll(3), torch.arange(10)]) if all_positions else few
     with torch.no_grad():
         some, everything = encoder(tokens, gaps, at), encoder(tokens, gaps)
     assert torch.allclose(some, torch.stack([everything[row, at[row]] for row in range(3)]), atol=1e-6)
