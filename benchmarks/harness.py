@@ -21,11 +21,12 @@ OUT = Path(os.environ.get("CORKBOARD_BENCH", Path(__file__).parent / "out"))
 
 
 def arguments(description: str, **options: object) -> argparse.Namespace:
-    """``--json`` and, by name, options whose type is that of their default."""
+    """``--json`` and, by name, options whose type is that of their default; one that is False is a switch."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one flat JSON object as the last line")
     for name, default in options.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        how = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        parser.add_argument(f"--{name.replace('_', '-')}", **how)
     return parser.parse_args()
 
 

@@ -11,6 +11,10 @@ All of it runs four times, so that one sees who reacts: as served; with the full
 (`feed.ranker_sequence`); with the candidate sources that start from recent actions switched off (the quotas of
 `nearest`, `item_knn`, `same_creator` and `same_board`); and with both. The users and topics are those of the first run. `--variants served`
 runs the first alone.
+
+As served, features made by hand from the recent actions and the light ranker react too. `--transact-alone` builds a ranker
+without such features, switches the light ranker off and lets the full ranker see every candidate: then the difference between
+the first run and `no_sequence` is what TransAct does, and nothing else.
 `--workspace` measures any other built workspace, for instance MovieLens by genre.
 """
 
@@ -55,6 +59,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "neither": (*NO_SEQUENCE, *NO_SOURCES),
 }
 """Settings that switch parts off, by name."""
+ALONE_BUILD = ("ranking.hybrid.features=batch",)
+ALONE_SERVED = ("feed.light_ranker=false", "feed.full_candidates=400")
+"""A ranker in which only TransAct reads recent actions, and a cascade in which nothing reacts before it."""
 
 
 @dataclass
@@ -69,17 +76,25 @@ class Case:
 
 
 def main() -> None:
-    options = arguments(__doc__, users=50, workspace="", seed=1, variants=",".join(VARIANTS))
-    world = open_workspace(Path(options.workspace)) if options.workspace else world_workspace("reaction")
+    options = arguments(__doc__, users=50, workspace="", seed=1, variants=",".join(VARIANTS), transact_alone=False)
+    world = chosen_workspace(options.workspace, options.transact_alone)
+    always = ALONE_SERVED if options.transact_alone else ()
     categories = dict(world.lake().items().select("item_id", "category").drop_nulls().iter_rows())
-    with server(world.folder) as port:
+    with server(world.folder, always) as port:
         cases = choose(Client(port), world, categories, options.users, options.seed)
     result: dict[str, float] = {}
     for name in options.variants.split(","):
-        measure(world.folder, cases, categories, VARIANTS[name])
+        measure(world.folder, cases, categories, (*always, *VARIANTS[name]))
         prefix = "" if name == "served" else f"{name}_"
         result |= {prefix + figure: value for figure, value in summary(cases).items()}
     finish(result, options.json)
+
+
+def chosen_workspace(folder: str, alone: bool) -> Workspace:
+    """The workspace in ``folder``, or the simulated world's, with the ranker that is asked for."""
+    if folder:
+        return open_workspace(Path(folder))
+    return world_workspace("reaction-alone", ALONE_BUILD) if alone else world_workspace("reaction")
 
 
 def measure(folder: Path, cases: list[Case], categories: dict[str, str], overrides: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -28,6 +29,8 @@ import polars as pl
 
 from corkboard import __version__
 from corkboard.errors import ArtifactError, NotFound, SpaceMismatch
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -391,7 +394,8 @@ class Releases:
     def write(self, label: str, artifacts: Mapping[str, Artifact], metrics: Mapping[str, Any] | None = None) -> Release:
         """Write a release, not live yet. The same artefacts under the same label are the same release.
 
-        Raises :class:`SpaceMismatch` where two artefacts make different versions of one space, or one requires a space that none makes.
+        Raises :class:`SpaceMismatch` where two artefacts make different versions of one space, or one requires a space that none makes, and
+        :class:`ArtifactError` where one is no longer there.
         """
         made: dict[str, Space] = {}
         for artifact in artifacts.values():
@@ -405,7 +409,7 @@ class Releases:
                         found=str(made.get(space.name)),
                         expected=str(space),
                     )
-        keys = {role: artifact.key for role, artifact in sorted(artifacts.items())}
+        keys = {role: load_artifact(artifact.path).key for role, artifact in sorted(artifacts.items())}
         release_id = content_hash(label, keys)
         file = self.folder / f"{release_id}.toml"
         if not file.exists():
@@ -433,8 +437,14 @@ class Releases:
         return Release(raw["id"], raw["label"], artifacts, raw["created_ms"], json.loads(raw["metrics"]))
 
     def list(self) -> list[Release]:
-        """Every release, oldest first."""
-        return sorted((self.load(file.stem) for file in self.folder.glob("*.toml")), key=lambda r: (r.created_ms, r.id))
+        """Every release that is whole, oldest first; one that lacks an artefact is left out, with a line in the log."""
+        found = []
+        for file in self.folder.glob("*.toml"):
+            try:
+                found.append(self.load(file.stem))
+            except ArtifactError as error:
+                log.warning("Release %s is left out: %s", file.stem, error)
+        return sorted(found, key=lambda r: (r.created_ms, r.id))
 
     def promote(self, release_id: str) -> Release:
         """Make a release live."""

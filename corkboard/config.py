@@ -75,7 +75,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFound("There is no settings file", found=str(file), expected="a TOML file") from None
-    except tomllib.TOMLDecodeError as error:
+    except UnicodeDecodeError as error:
+        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+        raise ConfigError(f"Line {line} of {file} is not UTF-8", found=f"byte 0x{byte:02x}", expected="TOML, which is UTF-8") from None
+    except ValueError as error:  # not TOML, or a number of thousands of digits
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
 
 

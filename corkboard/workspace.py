@@ -112,6 +112,7 @@ class Workspace:
         """
         from corkboard.lake.importers import find_importer, ingest_outside
         from corkboard.lake.ingest import ingest_file
+        from corkboard.pipeline.purge import sweep
 
         path = Path(path)
         if not path.exists():
@@ -119,14 +120,19 @@ class Workspace:
         outside = importer is not None or (table is None and not map and find_importer(path) is not None)
         if outside:
             return ingest_outside(self.folder / "lake", path, name=importer, config=self.settings.imports, tenant=self.settings.tenant)
-        return ingest_file(self.folder / "lake", path, table=table, map=map, tenant=self.settings.tenant, progress=progress)
+        report = ingest_file(self.folder / "lake", path, table=table, map=map, tenant=self.settings.tenant, progress=progress)
+        sweep(self.folder)
+        return report
 
     def ingest_store(self) -> IngestReport:
         """Move the live events and served pages of the online store into the lake, each exactly once."""
         from corkboard.pipeline.from_store import ingest_store
+        from corkboard.pipeline.purge import sweep
 
         with closing(self.store()) as store:
-            return ingest_store(self.folder / "lake", store)
+            report = ingest_store(self.folder / "lake", store)
+        sweep(self.folder)
+        return report
 
     def simulate(self, out: Path | None = None) -> dict[str, int]:
         """Make the built-in world and ingest it (once), or write its tables as Parquet files to ``out``. Returns rows by table."""
@@ -193,14 +199,26 @@ class Workspace:
         return show(self, thing)
 
     def build(self, progress: Progress | None = None, ledger: Ledger | None = None, announce: Announce | None = None) -> BuildReport:
-        """Move live events into the lake, rebuild what is stale, and promote each better release that passes its gates."""
+        """Move live events into the lake, rebuild what is stale, and promote each better release that passes its gates.
+
+        Where a user is deleted meanwhile, it begins again without them; what is still good is kept.
+        """
         from corkboard.pipeline.build import build_stages, building
+        from corkboard.pipeline.purge import sweep
 
         with building(self.folder):
             if self.store_file.exists():
                 self.ingest_store()
-            builder = self.builder(progress, ledger)
-            return build_stages(builder, self.gates(builder.lake).failed, announce)
+            sweep(self.folder)
+            while True:
+                builder = self.builder(progress, ledger)
+                try:
+                    return build_stages(builder, self.gates(builder.lake).failed, announce)
+                except Exception:
+                    # a purge takes away files and artefacts under a build's feet, whatever that then trips over
+                    if not builder.overtaken:
+                        raise
+                    (progress or _silent)("a user was deleted: building again without them", 0, 0)
 
     def gates(self, lake: Lake | None = None) -> Gates:
         """What a release must pass on the last day of the lake before it goes live."""

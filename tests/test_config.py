@@ -45,6 +45,16 @@ def test_a_setting_without_a_value_and_a_missing_file_are_refused(tmp_path):
         load(Tree, tmp_path / "bad.toml", environ={})
 
 
+def test_a_file_in_another_encoding_says_where_and_what_was_found(tmp_path):
+    file = tmp_path / "latin.toml"
+    file.write_bytes("name = 'demo'\n# für alle\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"Line 2 of .*latin\.toml is not UTF-8, found 'byte 0xfc', expected TOML"):
+        load(Tree, file, environ={})
+    file.write_text("[serving]\nport = " + "9" * 5000)
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(Tree, file, environ={})
+
+
 def test_a_value_cannot_be_used_as_a_section():
     with pytest.raises(ConfigError, match="both as a section and as a value"):
         load(Tree, overrides=["name=a", "name.b=1"], environ={})

@@ -26,6 +26,8 @@ def show(
     from corkboard.errors import InputError
     from corkboard.pipeline.show import show_page
 
+    if thing == "page" and user is None:
+        raise InputError("A page is for somebody", expected="corkboard show page USER, with --utility save=3 to see it under other weights")
     here = open_workspace(workspace, config_file, overrides)
     if thing == "page" and user is not None:
         facts = show_page(here, user, utility or [], k)
@@ -54,8 +56,8 @@ def _print_page(facts: dict[str, Any]) -> None:
             _moved(item),
             item["item_id"],
             item["title"],
-            item["utility_before"] or "",
-            item["utility_after"] or "",
+            _worth(item["utility_before"]),
+            _worth(item["utility_after"]),
         ]
         for item in facts["items"]
     ]
@@ -66,6 +68,11 @@ def _print_page(facts: dict[str, Any]) -> None:
 
 def _place(place: int | None) -> str:
     return "-" if place is None else str(place)
+
+
+def _worth(utility: float | None) -> float | str:
+    """A utility; blank where the item is not on that page. One of 0 is a utility."""
+    return "" if utility is None else utility
 
 
 def _moved(item: dict[str, Any]) -> str:

@@ -137,7 +137,8 @@ class ObjectiveConfig(Section):
     last_weight: float = Field(default=0.5, ge=0, le=1)
     """Share of the weight that ``sasrec`` gives to the newest position on top of all."""
     half_life_days: float | None = Field(default=14.0, gt=0)
-    """A label counts half as much for every so many days that it lies before the cut; None: all alike. What people take to changes."""
+    """A label counts half as much for every so many days that it lies before the cut; None: all alike. What people take to changes.
+    With ``equal_users`` it counts half as much among the labels of its user."""
     recent_days: float | None = Field(default=None, gt=0)
     """Only positions of so many days before the cut are learned from (what came before them is still read); None: all."""
     equal_users: bool = False

@@ -11,6 +11,7 @@ import polars as pl
 
 from corkboard.embeddings.config import HistoryConfig
 from corkboard.errors import InputError
+from corkboard.lake.hashes import hash_texts, mixed
 from corkboard.lake.schema import ACTION_CODES, SURFACE_CODES, user_key_expr
 
 _TIMED = ("close_up", "click", "long_click")
@@ -127,6 +128,17 @@ class Histories:
     def ends(self, users: np.ndarray, known_ms: np.ndarray) -> np.ndarray:
         """int64 ``(m,)``: one past the last slot of user ``users[i]`` strictly before ``known_ms[i]``; ``offsets[user]`` for none."""
         return np.searchsorted(self._keys, self._key(users, known_ms), side="left")
+
+    def checksums(self, ends: np.ndarray) -> np.ndarray:
+        """uint64 ``(users,)``: a number for what each user did up to slot ``ends[user]``, excluded, whatever the order of items.
+
+        Histories with other items, kinds of action or times have another one, so it tells whether a vector knows all there is by now:
+        what arrived late, and what was undone, included.
+        """
+        item = hash_texts(pl.Series(self.item_ids, dtype=pl.String))[self.items]
+        slots = mixed(mixed(item ^ self.time_ms.astype(np.uint64)) ^ self.actions.astype(np.uint64))
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(slots, dtype=np.uint64)])
+        return sums[ends] - sums[self.offsets[:-1]]
 
     def first_labels(self) -> np.ndarray:
         """bool ``(n,)``: the first action of a user on an item, where any of the user's actions on it is a label.

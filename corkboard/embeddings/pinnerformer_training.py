@@ -54,7 +54,9 @@ class Network(nn.Module):
 
 @dataclass
 class _Rounds:
-    """Users in shuffled rounds, so that all have been drawn equally often. ``drawn`` ``(1,)`` counts, and is part of a checkpoint."""
+    """Users in shuffled rounds, so that all are drawn equally often, in expectation: a round's remainder that is less than a batch is
+    skipped, by another draw in each round. ``drawn`` ``(1,)`` counts, and is part of a checkpoint.
+    """
 
     users: np.ndarray
     seed: int
@@ -161,7 +163,7 @@ class PinnerFormerTraining:
             for part, (_, owners, positions) in zip(tokens, parts, strict=True)
         ]
         order = np.concatenate([chosen for chosen, _, _ in parts])
-        queries, weights = network.users.vectors(torch.cat(outputs)), torch.from_numpy((pairs.weights * self.recency[pairs.labels])[order])
+        queries, weights = network.users.vectors(torch.cat(outputs)), torch.from_numpy(self._weights(pairs)[order])
         candidates = vectors[torch.from_numpy(place[items.distinct])]
         if whole:
             targets = torch.from_numpy(items.positives[order])
@@ -171,10 +173,22 @@ class PinnerFormerTraining:
         owned = self._owned(users, items.distinct)[torch.from_numpy(owners)]
         return network.loss(queries, candidates, drawn, user_ids=users[owners], weights=weights, owned=owned)
 
-    def _owned(self, users: np.ndarray, distinct: np.ndarray) -> Tensor:
-        """bool ``(users, candidates)``: what each user has engaged with at any time, which is no negative for them.
+    def _weights(self, pairs: Pairs) -> np.ndarray:
+        """float32 ``(pairs,)``: how much each pair counts in the loss, newer labels more.
 
-        An item that counts once is never a label again. As a negative it would teach to stay away from what is like the history.
+        With ``equal_users`` those of a user add up to 1: what fades is then the share of a label, not the user.
+        """
+        weights = pairs.weights * self.recency[pairs.labels]
+        if not self.config.objective.equal_users:
+            return weights
+        sums = np.bincount(pairs.owners, weights)[pairs.owners]
+        return (weights / np.maximum(sums, np.finfo(np.float32).tiny)).astype(np.float32)
+
+    def _owned(self, users: np.ndarray, distinct: np.ndarray) -> Tensor:
+        """bool ``(users, candidates)``: what each user has engaged with at any time, which is no negative where negatives are sampled.
+
+        An item that counts once is never a label again. As a negative it would teach to stay away from what is like the history. With
+        the whole catalogue as negatives nothing is masked.
         """
         place = np.full(len(self.item_content), -1, np.int64)
         place[distinct] = np.arange(len(distinct))

@@ -1,4 +1,4 @@
-"""User vectors as a nightly batch makes them: only users who did something are computed anew, everybody else keeps what they had."""
+"""User vectors as a nightly batch makes them: who did something, or of whom something else is known by now, is computed anew."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ _HOUR_MS = 3_600_000
 class UserVectors:
     """The merged table of one nightly run: float32 ``vectors`` ``(n, dim)``, one for each of ``user_keys`` (sorted).
 
-    ``made_ms`` int64 ``(n,)`` is what was known when each vector was computed, ``newest_ms`` int64 ``(n,)`` the newest action it knows.
-    ``known_ms`` is what the run knew. A vector is personal data: rows are found by user key, and a purged user's row must go.
+    ``made_ms`` int64 ``(n,)`` is what was known when each vector was computed, ``newest_ms`` int64 ``(n,)`` the newest action it knows,
+    ``read`` uint64 ``(n,)`` the checksum of all that it knows. ``known_ms`` is what the run knew. A vector is personal data: rows
+    are found by user key, and a purged user's row must go.
     """
 
     user_keys: list[str]
     vectors: np.ndarray
     made_ms: np.ndarray
     newest_ms: np.ndarray
+    read: np.ndarray
     known_ms: int
     space: Space
 
@@ -46,17 +48,15 @@ class UserVectors:
         row = self._row_of.get(user_key, -1)
         return (None, 0) if row < 0 else (self.vectors[row], int(self.newest_ms[row]))
 
-    def without(self, user_key: str) -> UserVectors:
-        """The table without a user's row."""
-        kept = np.array([key != user_key for key in self.user_keys], bool)
-        keys = [key for key in self.user_keys if key != user_key]
-        return UserVectors(keys, self.vectors[kept], self.made_ms[kept], self.newest_ms[kept], self.known_ms, self.space)
+    def rows(self, user_keys: Sequence[str]) -> np.ndarray:
+        """int64 ``(len(user_keys),)``: rows of users, -1 where there is none."""
+        return np.fromiter((self._row_of.get(key, -1) for key in user_keys), np.int64, len(user_keys))
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The table of an artefact, a row a user with everything known of that user, so that purging drops whole rows."""
         vector = pl.Series("vector", self.vectors, pl.Array(pl.Float32, self.vectors.shape[1]))
         columns = {"user_key": pl.Series(self.user_keys, dtype=pl.String), "made_ms": self.made_ms, "newest_ms": self.newest_ms}
-        return {"users": pl.DataFrame(columns).with_columns(vector)}
+        return {"users": pl.DataFrame({**columns, "read": self.read}).with_columns(vector)}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -70,43 +70,74 @@ class UserVectors:
         if config.get("kind") != "user_vectors":
             raise ArtifactError("This artefact holds no user vectors", found=config.get("kind"), expected="user_vectors")
         users = artifact.table("users")
-        columns = (users["vector"].to_numpy().astype(np.float32), users["made_ms"].to_numpy(), users["newest_ms"].to_numpy())
-        return cls(users["user_key"].to_list(), *columns, int(config["known_ms"]), Space.parse(config["space"]))
+        if "read" not in users.columns:
+            raise ArtifactError(
+                "These user vectors were made by another version", found=users.columns, hint="Make them again: `corkboard build`."
+            )
+        columns = (users[name].to_numpy() for name in ("made_ms", "newest_ms", "read"))
+        return cls(
+            users["user_key"].to_list(),
+            users["vector"].to_numpy().astype(np.float32),
+            *columns,
+            int(config["known_ms"]),
+            Space.parse(config["space"]),
+        )
 
 
 def batch_user_vectors(
     model: PinnerFormer, histories: Histories, content: EmbeddingTable, known_ms: int, previous: UserVectors | None = None
 ) -> UserVectors:
-    """The table as of ``known_ms``, computing only users with an action in ``[previous.known_ms, known_ms)``.
+    """The table as of ``known_ms``, computing only users whose actions before it are not those that ``previous`` was made from.
 
-    Everybody else keeps the row of ``previous``, which must be of the same model and not from later; the result is what computing
-    everybody would give, as far as ``previous`` was made from the same log. Users without any action before ``known_ms`` have no row.
+    Everybody else keeps the row of ``previous``, which must be of the same model and not from later. The result is what computing
+    everybody would give, whatever arrived late or was undone since. Users without any action before ``known_ms`` have no row.
     """
+    stand = _Stand.of(histories, known_ms)
+    changed, kept = stand.against(previous, model)
+    users, rows = np.flatnonzero(changed), np.flatnonzero(kept >= 0)
+    fresh = model.encode_users(histories, content, users, np.full(len(users), known_ms))
+    vectors, made_ms = np.zeros((len(histories), model.dim), np.float32), np.full(len(histories), known_ms)
+    vectors[users] = fresh
     if previous is not None:
+        vectors[rows], made_ms[rows] = previous.vectors[kept[rows]], previous.made_ms[kept[rows]]
+    there = np.flatnonzero(stand.some)
+    keys = [histories.user_keys[user] for user in there]
+    return UserVectors(keys, vectors[there], made_ms[there], stand.newest_ms[there], stand.read[there], known_ms, model.space)
+
+
+def changed_users(model: PinnerFormer, histories: Histories, known_ms: int, previous: UserVectors | None = None) -> np.ndarray:
+    """int64: rows of ``histories`` that :func:`batch_user_vectors` computes."""
+    return np.flatnonzero(_Stand.of(histories, known_ms).against(previous, model)[0])
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """What is known of each user just before a moment, ``(users,)`` each: whether anything, the newest action, a checksum of all."""
+
+    histories: Histories
+    known_ms: int
+    some: np.ndarray
+    newest_ms: np.ndarray
+    read: np.ndarray
+
+    @classmethod
+    def of(cls, histories: Histories, known_ms: int) -> _Stand:
+        ends = histories.ends(np.arange(len(histories)), np.full(len(histories), known_ms))
+        some = ends > histories.offsets[:-1]
+        newest_ms = np.where(some, histories.time_ms[np.maximum(ends - 1, 0)] if len(histories.time_ms) else 0, 0)
+        return cls(histories, known_ms, some, newest_ms, histories.checksums(ends))
+
+    def against(self, previous: UserVectors | None, model: PinnerFormer) -> tuple[np.ndarray, np.ndarray]:
+        """(bool: whom to compute, int64: the row of ``previous`` that stays, -1 for none), ``(users,)`` each."""
+        kept = np.full(len(self.histories), -1)
+        if previous is None or not len(previous):
+            return self.some, kept
         model.space.require(previous.space)
-        if previous.known_ms > known_ms:
-            raise InputError("The previous user vectors are from later", found=previous.known_ms, expected=f"at most {known_ms}")
-    everybody = np.arange(len(histories))
-    ends = histories.ends(everybody, np.full(len(histories), known_ms))
-    since = previous.known_ms if previous is not None else np.iinfo(np.int64).min
-    some = ends > histories.offsets[:-1]
-    newest = np.where(some, histories.time_ms[np.maximum(ends - 1, 0)] if len(histories.time_ms) else 0, 0)
-    active = np.flatnonzero(some & (newest >= since))
-    vectors = model.encode_users(histories, content, active, np.full(len(active), known_ms))
-    fresh = UserVectors(
-        [histories.user_keys[user] for user in active], vectors, np.full(len(active), known_ms), newest[active], known_ms, model.space
-    )
-    return fresh if previous is None else _merged(fresh, previous)
-
-
-def _merged(fresh: UserVectors, previous: UserVectors) -> UserVectors:
-    """Both tables by user key; where both have a row, the fresh one wins."""
-    new = set(fresh.user_keys)
-    kept = [row for row, key in enumerate(previous.user_keys) if key not in new]
-    keys = [*fresh.user_keys, *(previous.user_keys[row] for row in kept)]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    columns = [np.concatenate([getattr(fresh, name), getattr(previous, name)[kept]])[order] for name in ("vectors", "made_ms", "newest_ms")]
-    return UserVectors([keys[row] for row in order], *columns, fresh.known_ms, fresh.space)
+        if previous.known_ms > self.known_ms:
+            raise InputError("The previous user vectors are from later", found=previous.known_ms, expected=f"at most {self.known_ms}")
+        rows = previous.rows(self.histories.user_keys)
+        same = self.some & (rows >= 0) & (previous.read[rows] == self.read)
+        return self.some & ~same, np.where(same, rows, kept)
 
 
 class DailyUserVectors:

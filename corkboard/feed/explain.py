@@ -15,6 +15,8 @@ from corkboard.ranking.utility import logged_weights, utility_terms, weight_vect
 
 _HOUR_MS = 3_600_000
 _SHOWN_ACTIONS = 5
+_STAGES = {"candidates": "the sources", "light": "the light ranker", "ranker": "the full ranker"}
+"""Who ranked, by stage, in the order of the stages."""
 _CAPS = {"creator_cap": "the page already had its share of this creator", "category_cap": "the page already had its share of this category"}
 
 
@@ -33,7 +35,8 @@ def explain(
     """Plain JSON values about one item of one request.
 
     Always ``request_id``, ``item_id``, ``on_page`` and ``why``; where known ``sources``, ``stages`` (rank from 1 and score after
-    the candidate sources, the light ranker, the full ranker and the page), ``heads`` (probabilities), ``utility`` (terms by head),
+    the candidate sources, the light ranker, the full ranker and the page; a ranker that is missing or failed has none), ``heads``
+    (probabilities), ``utility`` (terms by head),
     ``inputs`` (what the rankers read of the user: newest actions, user vector), ``features`` (those that count most, by what
     they do to the utility when set to their mean) and ``rules``.
     ``ranker`` must be the one the page was made with; without it the features are only listed. ``given`` is the page's request
@@ -68,12 +71,13 @@ def _standing(trace: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
     if light is not None:
         stages["light"] = _ranked(light, place)
     kept = trace.get("kept", range(count))
-    if place in kept:
+    if place in kept and trace.get("heads"):  # without heads no ranker stood there, and ``utility`` is the score of the stage before
         stages["ranker"] = _ranked(trace["utility"], kept.index(place))
     return {
         "sources": [trace["source_names"][code] for code in trace["sources"][place]],
         "stages": stages,
         "kept": len(kept),
+        "went_on": place in kept,
         "fatigue": trace["fatigue"].get(item_id, 0.0),
     }
 
@@ -136,10 +140,13 @@ def _heads(slot: Mapping[str, Any], trace: Mapping[str, Any], ranker: Ranker | N
 def _features(
     served: Mapping[str, Any], slot: Mapping[str, Any], asked: _Asked, weights: UtilityWeights
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """The features that count most, or the largest ones where no ranker can tell; and what inputs beside features did."""
+    """The features that count most, or the largest ones where no ranker can tell; and what inputs beside features did.
+
+    A ranker that failed at this page did nothing to it, and might fail here again.
+    """
     if slot["features"] is None:
         return [], {}
-    values, ranker = np.asarray(slot["features"], np.float32), asked.ranker
+    values, ranker = np.asarray(slot["features"], np.float32), asked.ranker if slot["heads"] is not None else None
     named = dict(zip(served["feature_names"], values.tolist(), strict=True))
     if isinstance(ranker, Contributes) and ranker is not None:
         effects = dict(ranker.contributions(values, weight_vector(ranker.heads, weights), asked.given))
@@ -159,16 +166,16 @@ def _tastes(standing: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 def _candidate_only(trace: Mapping[str, Any], item_id: str, standing: Mapping[str, Any]) -> dict[str, Any]:
     """An item that was ranked and did not make the page."""
     cap = trace["capped"].get(item_id)
-    rules = _tastes(standing)
+    rules, last = _tastes(standing), next(stage for stage in reversed(_STAGES) if stage in standing["stages"])
+    reached = standing["stages"][last]
+    stood = f"ranked {reached['rank']} of {reached['of']} by {_STAGES[last]}"
     if cap:
         rules.append({"rule": cap, "effect": _CAPS[cap]})
         why = f"It was a candidate, but {_CAPS[cap]}."
-    elif "ranker" not in standing["stages"]:
-        light = standing["stages"]["light"]
-        why = f"It was a candidate, ranked {light['rank']} of {light['of']} by the light ranker; the best {standing['kept']} went on."
+    elif not standing["went_on"]:
+        why = f"It was a candidate, {stood}; the {'best' if last == 'light' else 'first'} {standing['kept']} went on."
     else:
-        ranked = standing["stages"]["ranker"]
-        why = f"It was a candidate, ranked {ranked['rank']} of {ranked['of']}, and others were better or less alike."
+        why = f"It was a candidate, {stood}, and others were better or less alike."
     return {"why": why, "sources": standing["sources"], "stages": standing["stages"], "rules": rules}
 
 

@@ -178,6 +178,7 @@ class Feed:
         moment.passed("light")
         found = found.take(shortlist.kept)
         ranked = self._rank(moment, request, found, shortlist)
+        moment.counts["full_candidates"] = ranked.full_candidates
         moment.passed("ranking")
         chosen = self._choose(moment, ranked)
         moment.passed("diversity")
@@ -226,7 +227,8 @@ class Feed:
         table = self.parts.user_vectors
         if table is None:
             return None
-        vector, too_old = usable_vector(table, moment.state, moment.now_ms, self.settings.user_vector_max_age_hours)
+        remembered = not any(entry.code in ("store_unreachable", "no_states") for entry in moment.notes)
+        vector, too_old = usable_vector(table, moment.state, moment.now_ms, self.settings.user_vector_max_age_hours, remembered)
         if too_old:
             moment.note("user_vector_too_old")
         return vector
@@ -306,7 +308,7 @@ class Feed:
         if self.parts.ranker is not None and len(found) > most:
             kept = kept[:most] if scores is None else np.sort(np.argsort(-scores, kind="stable")[:most])
         light = 0 if scores is None else len(found)
-        moment.counts |= {"source_candidates": len(found), "light_candidates": light, "full_candidates": len(kept)}
+        moment.counts |= {"source_candidates": len(found), "light_candidates": light}
         return Shortlist(found.items.item_ids, found.items.sources, found.items.scores, scores, kept)
 
     def _light_scores(self, moment: _Moment, request: RequestSide, rows: np.ndarray) -> np.ndarray | None:

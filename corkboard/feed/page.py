@@ -20,9 +20,9 @@ NOTES: Mapping[str, str] = {
     "no_item_tower": "The release cannot place new items beside the user vectors; they are found by content, age and popularity.",
     "no_user_vectors": "The release has no user vectors; only recent actions tell what somebody likes.",
     "user_vector_too_old": "The user's vector misses actions that are too old by now; only recent actions tell what they like.",
-    "no_light_ranker": "The release has no light ranker; every candidate goes to the full ranker.",
+    "no_light_ranker": "The release has no light ranker; the sources' own order chooses what is ranked in full.",
     "no_ranker": "The release has no ranker; items are in the order of the stage before.",
-    "light_ranker_failed": "The light ranker could not score this page; every candidate went to the full ranker.",
+    "light_ranker_failed": "The light ranker could not score this page; the sources' own order chose what was ranked in full.",
     "ranker_failed": "The ranker could not score this page; items are in the order of the stage before.",
     "artifact_unusable": "A part of the release could not be read and is left out.",
     "source_failed": "A candidate source failed and was left out.",
@@ -108,7 +108,8 @@ class Page:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds by stage, in the order of the stages."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """How many candidates each stage had: ``source_candidates``, ``light_candidates`` (0 without a light ranker), ``full_candidates``."""
+    """How many candidates each stage had: ``source_candidates``, ``light_candidates``, ``full_candidates``. A ranker that is missing or
+    failed had 0."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the served row."""

@@ -43,7 +43,7 @@ class Shortlist:
 
 @dataclass(frozen=True)
 class Ranked:
-    """The candidates that were ranked in full, in the order of the sources, and what came of it. Arrays are parallel, length n."""
+    """The candidates that went on to the full ranker, in the order of the sources, and what came of it. Arrays are parallel, length n."""
 
     item_ids: list[str]
     rows: np.ndarray
@@ -59,6 +59,11 @@ class Ranked:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    @property
+    def full_candidates(self) -> int:
+        """How many the full ranker scored: all of them, or none."""
+        return 0 if self.probabilities is None else len(self)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def trace_of(
     return {
         "candidates": shortlist.item_ids,
         "light_candidates": 0 if shortlist.light is None else len(shortlist.item_ids),
-        "full_candidates": len(ranked),
+        "full_candidates": ranked.full_candidates,
         "source_names": names,
         "sources": [[code[name] for name in sources] for sources in shortlist.sources],
         "blend": _rounded(shortlist.blend),

@@ -1,8 +1,8 @@
 """What actions are worth in a workspace that serves: the settings, and above them what somebody changed while it ran.
 
 The changes lie in ``utility.toml`` beside the store, one line a weight (``save = 3.0``). Whoever serves the workspace looks at
-the file now and then and follows; a file that does not read leaves the weights as they were. Removing it goes back to
-the settings.
+the file now and then and follows; a file that does not read leaves the weights as they were, for later releases too, and
+whoever starts beside one takes the settings. Removing it goes back to the settings.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from pathlib import Path
 
 from corkboard.artifacts import write_atomically
 from corkboard.config import load
+from corkboard.errors import CorkboardError
 from corkboard.ranking.config import UtilityWeights
 
 FILE = "utility.toml"
+UNUSABLE = (CorkboardError, OSError, UnicodeError)
+"""What reading a file may raise that somebody broke, took away or locked."""
 
 
 class WorkspaceWeights:
@@ -25,7 +28,8 @@ class WorkspaceWeights:
         self.settings = settings
 
     def read(self) -> UtilityWeights:
-        """The weights now. Raises :class:`ConfigError` for a file that names unknown heads or is not TOML."""
+        """The weights now. Raises :class:`ConfigError` for a file that names unknown heads or is not TOML, and ``OSError`` for one that
+        cannot be opened."""
         if not self.file.exists():
             return self.settings
         return load(UtilityWeights, self.file, environ={}, base=self.settings.model_dump())
@@ -47,6 +51,8 @@ class WorkspaceWeights:
             return self.file.read_bytes()
         except FileNotFoundError:
             return b""
+        except OSError as error:  # as good as a content that is no TOML, and another one as soon as it can be read
+            return str(error).encode()
 
 
 def changed(weights: UtilityWeights, changes: Iterable[str]) -> UtilityWeights:

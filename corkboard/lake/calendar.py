@@ -61,7 +61,8 @@ class Calendar:
         does not push all that was there before out of the ranking span and the test.
 
         At least half of the days come before A: where the lake is too short for that, test and ranking span share the other half
-        in the proportion of the settings, a day each at the least. Raises :class:`InputError` for a lake of fewer than 4 days.
+        in the proportion of the settings, a day each at the least. With ``retrain_days`` n, A is moved back to a multiple of n days, as
+        far as a third of the days stays before it. Raises :class:`InputError` for a lake of fewer than 4 days.
         """
         config = config or CalendarConfig()
         lake.time_range()  # says what to do where the lake is empty
@@ -70,7 +71,7 @@ class Calendar:
         test, rank = spans(len(days), config)
         return cls(
             start_ms=days[0] * DAY_MS,
-            item_cut_ms=days[-test - rank] * DAY_MS,
+            item_cut_ms=_held_back(days, days[-test - rank], config.retrain_days) * DAY_MS,
             rank_cut_ms=days[-test] * DAY_MS,
             end_ms=(days[-1] + 1) * DAY_MS,
             validation_days=config.validation_days,
@@ -104,6 +105,12 @@ class Calendar:
     def days(self) -> range:
         """The days from start to end, as :func:`day_of` counts them."""
         return range(day_of(self.start_ms), day_of(self.end_ms))
+
+
+def _held_back(days: Sequence[int], item_cut: int, retrain_days: int) -> int:
+    """The day of A that stays the same for ``retrain_days`` days."""
+    day = item_cut // retrain_days * retrain_days
+    return day if 3 * sum(known < day for known in days) >= len(days) else item_cut
 
 
 def spans(days: int, config: CalendarConfig) -> tuple[int, int]:

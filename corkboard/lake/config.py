@@ -19,6 +19,10 @@ class CalendarConfig(Section):
     rank_days: int = Field(default=14, ge=1)
     """Length of the span [A, B) that ranking rows come from."""
 
+    retrain_days: int = Field(default=1, ge=1)
+    """A moves on only every so many days, and item and user models with it. On the days between, a build keeps them and does the night's
+    work alone: indexes, the vectors of users who did something, rankers on the days since A. 7 trains them once a week."""
+
     validation_days: int = Field(default=3, ge=1)
     """Length of the validation at the end of each training span."""
 

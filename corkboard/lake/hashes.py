@@ -27,17 +27,18 @@ def hash_texts(texts: pl.Series, salt: int = 0) -> np.ndarray:
     if n and buffers[2] is not None:
         data[:-8] = np.frombuffer(buffers[2], np.uint8, count=len(data) - 8)
     words = np.ndarray((len(data) - 7,), np.dtype("<u8"), data, strides=(1,))  # the word that begins at every byte
-    hashes = _mix(lengths.astype(np.uint64) + np.uint64(salt))
+    hashes = mixed(lengths.astype(np.uint64) + np.uint64(salt))
     rows = np.arange(n)
     for begin in range(0, int(lengths.max(initial=0)), 8):
         rows = rows[lengths[rows] > begin]
         beyond = np.maximum(8 - (lengths[rows] - begin), 0).astype(np.uint64)  # bytes of the word that belong to the next text
         word = words[starts[rows] + begin] & (_ALL >> (beyond * np.uint64(8)))
-        hashes[rows] = _mix(hashes[rows] ^ word)
+        hashes[rows] = mixed(hashes[rows] ^ word)
     return hashes
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def mixed(values: np.ndarray) -> np.ndarray:
+    """uint64: the finaliser of SplitMix64, which changes half of the bits of what differs in one."""
     values = values + _GOLDEN
     values = (values ^ (values >> _S30)) * _MIX_1
     values = (values ^ (values >> _S27)) * _MIX_2

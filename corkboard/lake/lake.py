@@ -114,9 +114,9 @@ class Lake:
         return sorted(days)
 
     @property
-    def purged(self) -> frozenset[str]:
-        """Marks of the users that were purged so far; they tell no id."""
-        return frozenset(self._log.purged)
+    def purged(self) -> dict[str, int]:
+        """The number of the commit that purged a user last, by a mark that tells no id."""
+        return {mark: commit.number for commit in self._log.commits for mark in commit.purged}
 
     def items(self, before_ms: int | None = None) -> pl.DataFrame:
         """The items as they were just before ``before_ms``, sorted by item_id, without deleted ones; ``created_ms``: first seen then.

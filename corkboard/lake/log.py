@@ -133,6 +133,11 @@ class Log:
         return {user: moment for commit in self.commits for user, moment in commit.purged.items()}
 
     @cached_property
+    def purges_ms(self) -> dict[str, int]:
+        """When each purged user was taken out the last time, UTC ms, by mark."""
+        return {user: commit.created_ms for commit in self.commits for user in commit.purged}
+
+    @cached_property
     def snapshot(self) -> str:
         """12 hex digits: the same for the same content in the same commits, wherever the lake lies."""
         return content_hash("lake", [commit.digest for commit in self.commits if commit.digest])

@@ -15,6 +15,7 @@ from corkboard.errors import InputError, LakeError
 from corkboard.lake.calendar import Calendar
 from corkboard.lake.lake import Lake
 from corkboard.pipeline.ledger import Ledger, Progress
+from corkboard.pipeline.purge import publishing
 from corkboard.pipeline.steps import Step, StepInput
 
 
@@ -103,14 +104,30 @@ class Builder:
         lake, earlier = self.lake.until(step.cut(self.calendar)), partial(step.others, root, key)
         given = StepInput(lake, self.calendar, inputs, step.config, self.seed, key, self.progress, earlier)
         with self.ledger.time(step.title):
-            made = step.make(root, key, given)
+            made = step.run(given)
+            with self._publishing():
+                artifact = step.write(root, key, given, made)
         self.report.made.append(step.title)
-        return made
+        return artifact
 
     def release(self, stage: Stage) -> Release:
         """Write the release of a stage; it is not live yet."""
         artifacts = {role: self.artifact(title) for role, title in stage.roles.items()}
-        return Releases(self.folder).write(stage.label, artifacts)
+        with self._publishing():
+            return Releases(self.folder).write(stage.label, artifacts)
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether somebody was purged since the lake was opened: nothing of this build may become known any more."""
+        return self.lake.refresh().purged != self.lake.purged
+
+    @contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """Hold the lock that purges take. What was read before a purge is not written after it. Raises :class:`LakeError`."""
+        with publishing(self.folder):
+            if self.overtaken:
+                raise LakeError("A user was deleted while this was being built", hint="Build again: `corkboard build`.")
+            yield
 
 
 @contextmanager

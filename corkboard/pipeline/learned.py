@@ -14,6 +14,7 @@ from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.errors import InputError
 from corkboard.lake.calendar import DAY_MS, Calendar, day_of
+from corkboard.lake.schema import DEFAULT_TENANT
 from corkboard.pipeline.steps import Made, StepInput
 from corkboard.ranking.config import HybridConfig, LightConfig, PointwiseConfig, RowsConfig, UtilityWeights
 from corkboard.retrieval.config import SourceConfig
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from corkboard.ranking.sampling import CandidateFunction
     from corkboard.ranking.table import TrainingRows
     from corkboard.state.user_state import UserState
+
+
+class UserVectorsStepConfig(Section):
+    """The nightly batch."""
+
+    tenant: str = DEFAULT_TENANT
+    """Whose users have vectors; another tenant's user of the same name is somebody else."""
 
 
 class RowsStepConfig(Section):
@@ -95,19 +103,20 @@ def index_embeddings(given: StepInput) -> Made:
 
 
 def batch_users(given: StepInput) -> Made:
-    """The nightly batch: vectors of users who were active since the batch before, merged with those of all others."""
-    from corkboard.embeddings.user_vectors import UserVectors, batch_user_vectors
+    """The nightly batch: users of whom something else is known than before are computed, all others keep their vectors."""
+    import polars as pl
+
+    from corkboard.embeddings.user_vectors import UserVectors, batch_user_vectors, changed_users
 
     model, content = _user_model(given.artifacts, given.lake.items(), given.lake.cut_ms)
-    histories = histories_of(given.lake.actions(), model, content)
-    usable = [
-        artifact for artifact in given.earlier() if model.space in artifact.requires and artifact.config["known_ms"] <= given.lake.cut_ms
-    ]
-    newest = max(usable, key=lambda artifact: artifact.config["known_ms"], default=None)
+    tenant, known_ms = given.config.tenant, given.lake.cut_ms
+    histories = histories_of(given.lake.actions().filter(pl.col("tenant") == tenant), model, content)
+    earlier = [found for found in given.earlier() if model.space in found.requires and found.config["known_ms"] <= known_ms]
+    newest = max(earlier, key=lambda found: (found.config["known_ms"], found.manifest["created_ms"]), default=None)
     before = None if newest is None else UserVectors.from_artifact(newest)
-    vectors = batch_user_vectors(model, histories, content, given.lake.cut_ms, before)
-    metrics = {"users": len(vectors.user_keys), "computed": int((vectors.made_ms == given.lake.cut_ms).sum())}
-    return Made(tables=vectors.tables(), config=vectors.config, metrics=metrics, requires=[model.space])
+    vectors = batch_user_vectors(model, histories, content, known_ms, before)
+    metrics = {"users": len(vectors), "computed": len(changed_users(model, histories, known_ms, before))}
+    return Made(tables=vectors.tables(), config=vectors.config | {"tenant": tenant}, metrics=metrics, requires=[model.space])
 
 
 def content_vectors(artifact: Artifact, items: pl.DataFrame, now_ms: int) -> EmbeddingTable:
@@ -165,12 +174,13 @@ def train_ranker(given: StepInput) -> Made:
 
 def train_hybrid_ranker(given: StepInput) -> Made:
     """The hybrid ranker: the last actions through TransAct, the batch user vector, all other features."""
+    from corkboard.ranking.history import HISTORY_LENGTH
     from corkboard.ranking.hybrid_training import train_hybrid
 
     start_ms, end_ms = given.calendar.item_cut_ms, given.calendar.rank_cut_ms
     days = ranking_days(given.artifacts, given.lake, given.calendar)
     vectors = daily_user_vectors(given.artifacts, given.lake, start_ms, end_ms)
-    rows = ranking_rows(given, days, vectors, given.config.hybrid.transact.length)
+    rows = ranking_rows(given, days, vectors, HISTORY_LENGTH)
     embeddings, _ = item_embeddings(given.artifacts, given.lake.items(), start_ms)
     held_out = given.calendar.held_out(rows.user_ids)
     progress = partial(given.progress, "training the hybrid ranker")

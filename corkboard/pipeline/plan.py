@@ -209,7 +209,7 @@ def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     ranking, limits, sources = settings.ranking, settings.state.limits, settings.retrieval.sources
     rows = ("corkboard.ranking", "corkboard.state", "corkboard.retrieval")
     models = ("content", "stats", "item_knn/before_ranking")
-    vectors = ("content", "pinnerformer")
+    vectors, night = ("content", "pinnerformer"), learned.UserVectorsStepConfig(tenant=settings.tenant)
     hybrid = learned.HybridStepConfig(rows=ranking.rows, hybrid=ranking.hybrid, limits=limits, sources=sources)
     light = learned.LightStepConfig(light=ranking.light, rows=ranking.rows, utility=ranking.utility, limits=limits, sources=sources)
     pointwise = learned.RankerStepConfig(rows=ranking.rows, pointwise=ranking.pointwise, limits=limits, sources=sources)
@@ -218,7 +218,7 @@ def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
         Step("ranker", learned.train_ranker, before_test, pointwise, models, code=rows),
         Step("pinnerformer", learned.train_pinnerformer, before_items_cut, settings.embeddings.pinnerformer, ("content",), code=towers),
         Step("embedding_index", learned.index_embeddings, uncut, settings.retrieval.index, vectors, code=index),
-        Step("user_vectors", learned.batch_users, before_last_day, None, vectors, code=towers),
+        Step("user_vectors", learned.batch_users, before_last_day, night, vectors, code=towers),
         Step(
             "ranker", learned.train_hybrid_ranker, before_test, hybrid, (*models, "pinnerformer"), code=(*rows, *towers), variant="hybrid"
         ),

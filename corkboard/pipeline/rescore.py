@@ -203,14 +203,15 @@ class _Rescoring:
             try:
                 release = releases.load(release_id)
                 parts = load_parts(release, self.settings.retrieval.sources)
-                unusable = [entry.detail for entry in parts.notes if entry.code == "artifact_unusable"]
+                base = _base_of(release, None if self.arrivals is None else self.arrivals.store)
+                unusable = [entry.text for entry in parts.notes if entry.code == "artifact_unusable"]
             except (CorkboardError, OSError, ValueError) as error:  # of another version, its settings may not read
                 unusable = [str(error)]
             if unusable:
                 self.report.other_releases[release_id] = {"pages": pages.height, "why": "; ".join(unusable)}
                 continue
             self._say_counters(parts, release, pages)
-            _OneRelease(self, release, parts).run(pages)
+            _OneRelease(self, parts, base).run(pages)
         self.report.pages, self.report.columns = self.comparison.pages, self.comparison.rows()
 
     def _say_counters(self, parts: FeedParts, release: Release, pages: pl.DataFrame) -> None:
@@ -241,14 +242,12 @@ class _Rescoring:
 
 
 class _OneRelease:
-    """The pages of one release, in the order of time."""
+    """The pages of one release, in the order of time. ``base`` is what the store started from under it."""
 
-    def __init__(self, run: _Rescoring, release: Release, parts: FeedParts):
-        self._run, self._parts = run, parts
+    def __init__(self, run: _Rescoring, parts: FeedParts, base: BaseStates | None):
+        self._run, self._parts, self._base = run, parts, base
         self._arrivals, self._limits = run.arrivals, run.settings.state.limits
-        states, store = release.get("states"), None if self._arrivals is None else self._arrivals.store
-        self._base = None if states is None or store is None else BaseStates.from_artifact(states, store.store_id)
-        self._watermark = 0 if self._base is None or store is None else self._base.watermark_for(store.store_id)
+        self._watermark = 0 if base is None or self._arrivals is None else base.watermark_for(self._arrivals.store.store_id)
         self._live, self._waiting = LiveItems(parts), self._live_items()
 
     def run(self, pages: pl.DataFrame) -> None:
@@ -374,6 +373,17 @@ class _Cut:
 
     def users(self, before_ms: int | None = None) -> pl.DataFrame:
         return empty("users")
+
+
+def _base_of(release: Release, store: Store | None) -> BaseStates | None:
+    """What ``store`` started from under ``release``; None where either is missing.
+
+    Raises :class:`CorkboardError` for states that are damaged, or that another version wrote.
+    """
+    states = release.get("states")
+    if states is None or store is None:
+        return None
+    return BaseStates.from_artifact(states, store.store_id)
 
 
 def _finite(facts: Mapping[str, Any]) -> dict[str, Any]:

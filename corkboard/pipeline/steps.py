@@ -89,9 +89,8 @@ class Step:
         manifests = sorted((root / self.name / self.variant).glob("*/manifest.json"))
         return [load_artifact(file.parent) for file in manifests if file.parent.name != key]
 
-    def make(self, root: Path, key: str, given: StepInput) -> Artifact:
-        """Run the step and write what it made."""
-        made = self.run(given)
+    def write(self, root: Path, key: str, given: StepInput, made: Made) -> Artifact:
+        """Write what the step made."""
         return write_artifact(
             root,
             self.name,

@@ -15,12 +15,12 @@ from corkboard.errors import NotFound, StoreError
 from corkboard.feed.home import SURFACES_SERVED
 from corkboard.feed.page import Page, RecommendRequest
 from corkboard.lake.schema import DEFAULT_TENANT, Refusal, validate_event
+from corkboard.pipeline.purge import purge_at_rest, purge_user
 from corkboard.serving.bodies import RecommendBody, Refused, parse_events, parse_recommend, parse_weights
 from corkboard.serving.config import ServingConfig
 from corkboard.serving.live import Live, LiveEngine, describe
 from corkboard.serving.people import user_view
 from corkboard.serving.problems import Problem
-from corkboard.serving.purge import purge_at_rest, purge_user
 
 log = logging.getLogger("corkboard.serving")
 
@@ -176,9 +176,8 @@ class Answers:
 
     def utility(self) -> bytes:
         """What an action is worth on the pages of this process, and in the settings."""
-        live, weights = self.engine.live, self.engine.weights
-        now = live.feed.weights if live is not None else weights.settings
-        return orjson.dumps({"weights": now.model_dump(), "settings": weights.settings.model_dump()})
+        now, settings = self.engine.weights_now(), self.engine.weights.settings
+        return orjson.dumps({"weights": now.model_dump(), "settings": settings.model_dump()})
 
     def set_utility(self, body: bytes) -> bytes:
         """Lay other weights over those of the settings; answers when the pages of this process follow."""

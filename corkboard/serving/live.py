@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from corkboard.artifacts import Release, Releases
 from corkboard.errors import CorkboardError, NotFound, StoreError
 from corkboard.feed.page import Page, RecommendRequest
-from corkboard.feed.weights import WorkspaceWeights
+from corkboard.feed.weights import UNUSABLE, WorkspaceWeights
 from corkboard.ranking.config import UtilityWeights
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.serving.config import ServingConfig
@@ -166,15 +166,27 @@ class LiveEngine:
             return switched
 
     def _weigh(self, live: Live) -> None:
-        """Take the utility weights of the workspace over into a feed; one that cannot be read leaves those before."""
+        """Take the utility weights of the workspace over into a feed. Where they cannot be read those before stay: a feed that is about
+        to go live takes them over from the one that is."""
         stamp = self.weights.stamp()
         try:
             live.feed.use_weights(self.weights.read())
             self.weights_failure = None
-        except CorkboardError as error:
+        except UNUSABLE as error:
             log.error("The utility weights of the workspace cannot be used, those before stay: %s", error)
             self.weights_failure = str(error)
+            if self._live is not None:
+                live.feed.use_weights(self._live.feed.weights)
         self._weights_stamp = stamp
+
+    def weights_now(self) -> UtilityWeights:
+        """What pages of this process are ordered by; while no release is live, what those of the first one would be."""
+        if self._live is not None:
+            return self._live.feed.weights
+        try:
+            return self.weights.read()
+        except UNUSABLE:
+            return self.weights.settings
 
     def set_weights(self, changes: Mapping[str, float]) -> UtilityWeights:
         """Lay ``changes`` over the utility weights of the settings, durably and for every page of this process from now on.

@@ -49,9 +49,8 @@ def _states(release: Release, store: Store, settings: Settings) -> tuple[BaseSta
     if artifact is None:
         return None, [], ("no_states",)
     try:
-        frame = artifact.table(STATES)
         base = BaseStates.from_artifact(artifact, store.store_id)
-        return base, sample_users(frame, settings.serving.sample_users, settings.tenant), ()
+        return base, sample_users(artifact.table(STATES), settings.serving.sample_users, settings.tenant), ()
     except (CorkboardError, OSError) as error:
         log.error("The user states of release %s cannot be read: %s", release.id, error)
         return None, [], ("no_states",)

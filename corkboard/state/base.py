@@ -36,8 +36,15 @@ class BaseStates:
 
     @classmethod
     def from_artifact(cls, artifact: Artifact, store_id: str) -> BaseStates:
-        """The states of a release's artefact, for the store of that id."""
-        return cls(artifact.table("states"), artifact.config.get("watermarks", {}).get(store_id, 0), store_id)
+        """The states of a release's artefact, for the store of that id.
+
+        Raises :class:`ArtifactError` for a damaged one and :class:`StoreError` for states that another version wrote.
+        """
+        artifact.check()
+        frame = artifact.table("states")
+        for data in frame["state"].head(1):  # all have one format, and it would only be missed at the first page of somebody known
+            UserState.from_bytes(data)
+        return cls(frame, artifact.config.get("watermarks", {}).get(store_id, 0), store_id)
 
     @classmethod
     def none(cls) -> BaseStates:

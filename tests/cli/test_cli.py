@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from corkboard.cli.show import _print_page
 from corkboard.config import fields
 from corkboard.settings import Settings, load_settings
 
@@ -34,6 +35,8 @@ def test_help_loads_nothing_heavy():
         (["ingest", "/nowhere.csv", "-w", "/tmp/nothing"], "There is no such file"),
         (["config", "--set", "serving.prot=3"], "Did you mean serving.port"),
         (["config", "no.such"], "There is no such setting"),
+        (["show", "page", "-w", "/nowhere"], "corkboard show page USER"),
+        (["show", "page", "--utility", "save=3", "-w", "/nowhere"], "corkboard show page USER"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_code_2(arguments, says):
@@ -42,6 +45,19 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(arguments, says):
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_utility_of_nothing_is_shown_and_a_missing_one_is_blank(capsys):
+    worth = {"save": {"before": 1.5, "after": 3.0}}
+    items = [
+        {"item_id": "stays", "title": "A", "before": 1, "after": 1, "moved": 0, "utility_before": 0.0, "utility_after": 0.5},
+        {"item_id": "comes", "title": "B", "before": None, "after": 2, "moved": None, "utility_before": None, "utility_after": 0.0},
+    ]
+    _print_page({"user": "ann", "release": "r", "weights": worth, "items": items, "notes": []})
+    lines = capsys.readouterr().out.splitlines()
+    stays, comes = (next(line.split() for line in lines if name in line) for name in ("stays", "comes"))
+    assert [cell for cell in stays if "." in cell] == ["0.00", "0.50"]
+    assert [cell for cell in comes if "." in cell] == ["0.00"]
 
 
 def test_config_lists_every_setting_with_a_meaning():

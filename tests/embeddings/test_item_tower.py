@@ -47,6 +47,18 @@ def test_agrees_with_torch(id_dim: int, dim: int) -> None:
     assert tower.encode(vectors.ids, vectors.vectors) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 1.0])
+def test_an_id_that_is_dropped_in_training_is_no_id(dropout: float) -> None:
+    torch.manual_seed(0)
+    module = TrainableItemTower(tiny(items=ItemTowerConfig(id_dim=4, hidden=8, id_dropout=dropout)), 6, 5)
+    torch.nn.init.normal_(module.up)
+    vectors, rows = torch.from_numpy(content().vectors[:5]), torch.arange(5)
+    with torch.no_grad():
+        without, in_training, at_serving = module(vectors, rows * 0 - 1), module.train()(vectors, rows), module.eval()(vectors, rows)
+    assert not torch.isclose(at_serving, without, atol=1e-3).all(dim=1).any()
+    assert torch.allclose(in_training, without if dropout else at_serving)
+
+
 def test_an_item_without_an_id_is_placed_by_its_content() -> None:
     model, vectors = trained(), content()
     known = model.encode_items(vectors.ids[:3], vectors.vectors[:3])

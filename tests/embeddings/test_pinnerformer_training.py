@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from corkboard.artifacts import EmbeddingTable, Space
 from corkboard.embeddings.config import ItemTowerConfig, ObjectiveConfig
@@ -11,6 +12,7 @@ from corkboard.embeddings.histories import Histories
 from corkboard.embeddings.pinnerformer_training import PinnerFormerTraining, train_pinnerformer
 from corkboard.errors import InputError
 from corkboard.learning.config import SampledSoftmaxConfig, TrainingConfig, TransformerConfig
+from corkboard.learning.sampled_softmax import Draw, SampledSoftmax
 from corkboard.seeds import generator
 from tests.embeddings.builders import DAY_MS, ITEMS, content, histories, random_histories, tiny
 
@@ -78,10 +80,15 @@ def test_windows_hold_something_to_learn_from() -> None:
 
 
 def test_all_users_are_drawn_equally_often() -> None:
+    """In expectation: at most once a round, and what is left of a round, less than a batch, is skipped by another draw in each."""
     training = PinnerFormerTraining(random_histories(), content(), tiny(batch=7), 5, 15 * DAY_MS)
-    users = len(training.rounds.users)
-    drawn = np.concatenate([training.rounds.next(7) for _ in range(3 * (users // 7))])
-    assert np.bincount(drawn, minlength=30)[training.rounds.users].max() <= 3
+    users, rounds = len(training.rounds.users), 300
+    assert users % 7
+    drawn = np.stack([np.concatenate([training.rounds.next(7) for _ in range(users // 7)]) for _ in range(rounds)])
+    assert all(len(set(each)) == len(each) for each in drawn.tolist())
+    counts = np.bincount(drawn.ravel(), minlength=30)[training.rounds.users]
+    share = (users // 7 * 7) / users
+    assert counts / rounds == pytest.approx(np.full(users, share), abs=5 * np.sqrt(share * (1 - share) / rounds))
 
 
 @pytest.mark.parametrize(("objective", "plain"), [*((name, False) for name in OBJECTIVES), ("sasrec", True), ("dense_all_action", True)])
@@ -114,11 +121,56 @@ def test_learns_what_follows_what(objective: str, plain: bool) -> None:
     assert (near == 0).mean() > 0.7
 
 
+def given_to_the_loss(monkeypatch: pytest.MonkeyPatch, made: Histories, cut_ms: int, **objective: object) -> dict[str, np.ndarray]:
+    """What the loss is given for the pairs of one step: users, weights, what they own of the candidates, and which items these are."""
+    given: list[dict[str, np.ndarray]] = []
+    loss = SampledSoftmax.forward
+
+    def noting(self: SampledSoftmax, queries: Tensor, candidates: Tensor, draw: Draw, **more: object) -> Tensor:
+        users, weights, owned = more["user_ids"], more["weights"].numpy(), more["owned"].numpy()
+        given.append({"users": users, "weights": weights, "owned": owned, "items": draw.distinct, "labels": draw.distinct[draw.positives]})
+        return loss(self, queries, candidates, draw, **more)
+
+    monkeypatch.setattr(SampledSoftmax, "forward", noting)
+    config = tiny(steps=1, validation_share=0.0, objective=ObjectiveConfig.model_validate({"positions": 4, **objective}))
+    train_pinnerformer(made, content(), config, 5, cut_ms)
+    return given[0]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_equal_users_weigh_the_same_however_old_their_labels(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"name": objective, "equal_users": True, "half_life_days": 2.0, "last_weight": 0.3}
+    given = given_to_the_loss(monkeypatch, random_histories(), 20 * DAY_MS, **changes)
+    users, found = given["users"], given["weights"]
+    assert len(set(users.tolist())) == 8
+    assert np.bincount(users, found)[np.unique(users)] == pytest.approx(np.ones(8))
+    if objective in ("sasrec", "dense_all_action"):
+        assert found.max() / found.min() > 2  # what fades is the share of a label
+
+
+@pytest.mark.parametrize("equal_users", [False, True])
+def test_a_label_that_is_a_half_life_older_weighs_half(equal_users: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # from day 0 the label of day 1, from day 1 that of day 15, one half-life newer; the cut is another half-life later
+    made = histories([[0, DAY_MS, 15 * DAY_MS]], [[0, 1, 2]])
+    changes = {"name": "sasrec", "last_weight": 0.0, "half_life_days": 14.0, "equal_users": equal_users}
+    given = given_to_the_loss(monkeypatch, made, 29 * DAY_MS, **changes)
+    assert given["labels"].tolist() == [1, 2]
+    assert given["weights"].tolist() == pytest.approx([1 / 3, 2 / 3] if equal_users else [1 / 4, 1 / 2])
+
+
 def test_what_a_user_has_engaged_with_is_no_negative() -> None:
     made = histories([[1, 2, 3], [4, 5]], [[0, 1, 2], [2, 3]], [[True, True, True], [True, False]])
     training = PinnerFormerTraining(made, content(), tiny(), 5, DAY_MS)
     # of the items 1, 2, 3 and 9: user 0 has engaged with 1 and 2, user 1 with 2 (3 was no label)
     assert training._owned(np.array([1, 0]), np.array([1, 2, 3, 9])).tolist() == [[False, True, False, False], [True, True, False, False]]
+
+
+def test_the_loss_is_told_what_the_user_of_each_pair_owns(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = random_histories()
+    given = given_to_the_loss(monkeypatch, made, 20 * DAY_MS)
+    theirs = set(zip(made.owners.tolist(), made.items.tolist(), strict=True))  # every action is a label here, and lies before the cut
+    expected = [[(user, item) in theirs for item in given["items"].tolist()] for user in given["users"].tolist()]
+    assert given["owned"].tolist() == expected
 
 
 def test_an_untrained_model_serves() -> None:

@@ -62,7 +62,7 @@ def test_what_lies_exactly_at_the_border_is_computed_by_the_next_run(model: Pinn
     assert after.lookup(key)[1] == known_ms > before.lookup(key)[1]
 
 
-def test_lookup_and_purge(model: PinnerFormer, made: Histories) -> None:
+def test_lookup(model: PinnerFormer, made: Histories) -> None:
     table = batch_user_vectors(model, made, content(), 21 * DAY_MS)
     key = table.user_keys[3]
     vector, newest_ms = table.lookup(key)
@@ -70,11 +70,37 @@ def test_lookup_and_purge(model: PinnerFormer, made: Histories) -> None:
     user = made.user_rows[key]
     assert newest_ms == made.time_ms[made.offsets[user + 1] - 1]
     assert vector == pytest.approx(model.encode_users(made, content(), np.array([user]), np.array([21 * DAY_MS]))[0], abs=1e-5)
-    less = table.without(key)
-    assert less.lookup(key) == (None, 0)
-    assert len(less) == len(table) - 1
-    other = table.user_keys[4]
-    assert np.array_equal(less.lookup(other)[0], table.lookup(other)[0])
+    assert table.lookup("nobody") == (None, 0)
+    assert table.rows([key, "nobody"]).tolist() == [3, -1]
+
+
+def test_late_actions_undone_ones_and_new_users_are_computed_at_the_same_moment(model: PinnerFormer, made: Histories) -> None:
+    known_ms = 12 * DAY_MS
+    counted = counting(model)
+    less = np.flatnonzero(made.owners[made.time_ms < known_ms] >= 0)
+    late, gone = made.owners[less[5]], made.owners[less[-5]]
+    missing = (np.arange(len(made.items)) != np.flatnonzero(made.time_ms < known_ms)[5]) & (made.owners != gone)
+    partly = made._where(missing, made.offsets)
+    before = batch_user_vectors(counted, partly, content(), known_ms)
+    after = batch_user_vectors(counted, made, content(), known_ms, before)
+    assert counted.asked == sorted({late, gone})
+    whole = batch_user_vectors(model, made, content(), known_ms)
+    assert after.user_keys == whole.user_keys
+    assert after.vectors == pytest.approx(whole.vectors, abs=1e-5)
+    assert after.read.tolist() == whole.read.tolist()
+    undone = batch_user_vectors(counted, partly, content(), known_ms, after)
+    assert counted.asked == [late]
+    assert undone.vectors == pytest.approx(before.vectors, abs=1e-5)
+
+
+def test_a_user_without_any_action_left_has_no_row_any_more(model: PinnerFormer, made: Histories) -> None:
+    table = batch_user_vectors(model, made, content(), 12 * DAY_MS)
+    key = table.user_keys[3]
+    user = made.user_rows[key]
+    for rest in (made._where(made.owners != user, made.offsets), made.take(np.delete(np.arange(len(made)), user))):
+        after = batch_user_vectors(model, rest, content(), 13 * DAY_MS, table)
+        assert after.lookup(key) == (None, 0)
+        assert set(table.user_keys) - set(after.user_keys) == {key}
 
 
 def test_another_model_or_a_later_table_is_refused(model: PinnerFormer, made: Histories) -> None:

@@ -134,7 +134,9 @@ def set_user_vectors(lake: Lake, embeddings: EmbeddingTable) -> UserVectors:
         vectors.append(total / np.linalg.norm(total))
         newest.append(part["time_ms"].max())
     made = np.full(len(keys), known_ms)
-    return UserVectors(keys, np.array(vectors, np.float32), made, np.array(newest), known_ms, embeddings.space)
+    return UserVectors(
+        keys, np.array(vectors, np.float32), made, np.array(newest), np.zeros(len(keys), np.uint64), known_ms, embeddings.space
+    )
 
 
 def set_light(embeddings: EmbeddingTable, contents: EmbeddingTable) -> LightRanker:

@@ -72,6 +72,7 @@ def test_a_long_page_ranks_more_and_without_light_ranking_the_sources_choose(mad
         assert page.counts["source_candidates"] > page.counts["full_candidates"] == 120
         assert page.counts["light_candidates"] == 0
         assert page.served["trace"]["light"] is None
+        assert page.served["trace"]["kept"] == list(range(120))
 
 
 def test_the_user_is_looked_up_once_a_request(made: Small, monkeypatch: pytest.MonkeyPatch):
@@ -141,6 +142,7 @@ def test_a_vector_that_misses_old_actions_is_too_old(made: Small):
     assert gone.served["user_vector_ms"] is None
     idle = replace(made.user_vectors, user_keys=["idle"], vectors=made.user_vectors.vectors[:1], newest_ms=np.array([known_ms - hour]))
     resting = Feed(replace(feed.parts, user_vectors=idle), feed.store, config)
+    resting.store.append([act("save", "i100", known_ms - hour, "idle")])
     assert moment_of(resting, "idle", late).vector is not None  # nothing was done since: it is what a new batch would make
     resting.store.append([act("save", "i100", known_ms + hour, "idle")])
     assert moment_of(resting, "idle", known_ms + 48 * hour).vector is not None
@@ -148,9 +150,26 @@ def test_a_vector_that_misses_old_actions_is_too_old(made: Small):
 
 
 def test_a_page_of_the_past_is_not_told_what_a_later_batch_knew(made: Small):
+    feed, (_, newest_ms) = made.feed(), made.user_vectors.lookup("u1")
+    assert moment_of(feed, "u1", newest_ms).vector is None
+    assert moment_of(feed, "u1", newest_ms + 1).vector is not None
+
+
+def test_an_event_dated_tomorrow_takes_nobodys_vector_away(made: Small):
+    """The batch then knows up to a midnight that is still to come."""
     feed = made.feed()
-    assert moment_of(feed, "u1", made.user_vectors.known_ms - 1).vector is None
-    assert moment_of(feed, "u1", made.user_vectors.known_ms).vector is not None
+    ahead = Feed(replace(feed.parts, user_vectors=replace(made.user_vectors, known_ms=NOW_MS + DAY_MS)), feed.store)
+    assert moment_of(ahead, "u1", NOW_MS).vector is not None
+
+
+def test_the_vector_of_somebody_who_was_forgotten_is_not_used(made: Small):
+    """Deleted since the release was loaded: the store knows nothing, or only what was done after it."""
+    feed = made.feed()
+    assert moment_of(feed, "u1", NOW_MS).vector is not None
+    feed.store.purge("u1")
+    assert moment_of(feed, "u1", NOW_MS).vector is None
+    feed.store.append([act("save", "i100", NOW_MS - 10, "u1")])
+    assert moment_of(feed, "u1", NOW_MS).vector is None
 
 
 def test_the_users_vector_brings_candidates(made: Small):

@@ -87,6 +87,19 @@ def test_without_one_part(made: Small, role: str, code: str | None):
     assert feed.store.served(page.request_id)["notes"] == ([code] if code else [])
 
 
+@pytest.mark.parametrize(("code", "says"), [("no_light_ranker", "order chooses"), ("light_ranker_failed", "order chose")])
+def test_the_notes_do_not_claim_that_every_candidate_is_ranked_in_full(made: Small, code: str, says: str):
+    feed = made.feed(without=["light_ranker"] if code == "no_light_ranker" else [])
+    if code == "light_ranker_failed":
+        feed = Feed(replace(feed.parts, light=FailingLight()), feed.store, feed.settings)
+    page = ask(feed)
+    assert page.counts["source_candidates"] > page.counts["full_candidates"] == 120
+    (told,) = page.notes
+    assert told.code == code
+    assert f"the sources' own {says} what" in told.text
+    assert "every candidate" not in told.text
+
+
 def test_with_a_catalogue_alone(made: Small):
     page = ask(made.feed(without=[role for role in ROLES if role != "catalogue"]))
     assert len(set(page.items)) == 25

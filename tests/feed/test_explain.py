@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from corkboard.errors import NotFound
+from corkboard.errors import ArtifactError, NotFound
 from corkboard.feed.config import DiversityConfig, ExplorationConfig, FeedConfig
 from corkboard.feed.explain import explain
 from corkboard.feed.home import Feed
@@ -94,7 +96,8 @@ def test_a_candidate_that_others_beat_and_one_that_a_cap_kept_out(made: Small):
     ranked = [trace["candidates"][place] for place in trace["kept"]]
     beaten = next(item_id for item_id in reversed(ranked) if item_id not in trace["capped"] and item_id not in page.items)
     told = feed.explain(page.request_id, beaten)
-    assert "others were better" in told["why"]
+    standing = told["stages"]["ranker"]
+    assert told["why"] == f"It was a candidate, ranked {standing['rank']} of 120 by the full ranker, and others were better or less alike."
     assert told["stages"]["light"]["of"] == len(trace["candidates"])
     assert told["stages"]["ranker"]["of"] == len(ranked) == 120
 
@@ -110,6 +113,63 @@ def test_a_candidate_that_the_light_ranker_kept_out(made: Small):
     assert "by the light ranker; the best 120 went on" in told["why"]
     assert list(told["stages"]) == ["candidates", "light"]
     assert told["stages"]["light"]["rank"] > 120
+
+
+@pytest.mark.parametrize("how", ["switched off", "missing", "failed"])
+def test_a_candidate_that_was_cut_without_a_light_ranker(made: Small, how: str):
+    feed = made.feed(without=["light_ranker"] if how == "missing" else [], config=FeedConfig(light_ranker=how != "switched off"))
+    if how == "failed":
+        feed = Feed(replace(feed.parts, light=NoNumbers()), feed.store, feed.settings)
+    page = ask(feed)
+    trace = page.served["trace"]
+    count = len(trace["candidates"])
+    assert trace["kept"] == list(range(120)) != list(range(count))
+    for place in (120, count - 1):
+        told = feed.explain(page.request_id, trace["candidates"][place])
+        assert told["why"] == f"It was a candidate, ranked {place + 1} of {count} by the sources; the first 120 went on."
+        assert list(told["stages"]) == ["candidates"]
+
+
+class NoNumbers:
+    """A light ranker that answers with no number."""
+
+    def scores(self, request, rows, weights):
+        return np.full(len(rows), np.nan, np.float32)
+
+
+class Failing:
+    """A ranker that can do nothing at all."""
+
+    heads = ("click", "save", "hide")
+
+    def score(self, given):
+        raise ArtifactError("lost its weights")
+
+    def contributions(self, features, head_weights, given=None):
+        raise ArtifactError("lost its weights")
+
+
+@pytest.mark.parametrize("how", ["missing", "failed"])
+@pytest.mark.parametrize(("light", "before"), [(True, "the light ranker"), (False, "the sources")])
+def test_a_full_ranker_that_never_ran_ranked_nothing(made: Small, how: str, light: bool, before: str):
+    feed = made.feed(without=["ranker"] if how == "missing" else [], config=FeedConfig(light_ranker=light))
+    if how == "failed":
+        feed = Feed(replace(feed.parts, ranker=Failing()), feed.store, feed.settings)
+    page = ask(feed, explain=True)
+    trace, stages = page.served["trace"], ["candidates", *(["light"] if light else [])]
+    count = len(trace["candidates"])
+    assert list(page.counts) == ["source_candidates", "light_candidates", "full_candidates"]
+    assert list(page.counts.values()) == [count, count if light else 0, 0]
+    assert trace["full_candidates"] == 0
+    assert len(trace["kept"]) == (count if how == "missing" else 120)
+    for told in page.explanations:
+        assert list(told["stages"]) == [*stages, "page"]
+        assert {feature["effect"] for feature in told["features"]} == {None}
+    kept = [trace["candidates"][place] for place in trace["kept"]]
+    told = feed.explain(page.request_id, next(item for item in reversed(kept) if item not in page.items and item not in trace["capped"]))
+    assert list(told["stages"]) == stages
+    rank = told["stages"][stages[-1]]["rank"]
+    assert told["why"] == f"It was a candidate, ranked {rank} of {count} by {before}, and others were better or less alike."
 
 
 def test_fatigue_and_random_order_are_named(made: Small):

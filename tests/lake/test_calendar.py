@@ -54,6 +54,22 @@ def test_a_window_leaves_out_what_is_older(tmp_path: Path) -> None:
     assert calendar.rank_cut_ms == T0 + 386 * DAY
 
 
+def test_models_that_are_trained_weekly_stand_still_in_between(tmp_path: Path) -> None:
+    weekly = CalendarConfig(retrain_days=7)
+    cuts = [Calendar.of(lake_of_days(tmp_path / str(days), days), weekly) for days in range(84, 99)]
+    every = [Calendar.of(lake_of_days(tmp_path / str(days), days), CalendarConfig()) for days in range(84, 99)]
+    assert sorted({np.count_nonzero([one.item_cut_ms == other.item_cut_ms for other in cuts]) for one in cuts[6:9]}) == [7]
+    assert all(day_of(one.item_cut_ms) % 7 == 0 for one in cuts)
+    for weekly_one, daily in zip(cuts, every, strict=True):
+        assert daily.item_cut_ms - 7 * DAY_MS < weekly_one.item_cut_ms <= daily.item_cut_ms
+        assert (weekly_one.rank_cut_ms, weekly_one.end_ms) == (daily.rank_cut_ms, daily.end_ms)
+
+
+def test_a_short_lake_is_trained_on_every_day(tmp_path: Path) -> None:
+    lake = lake_of_days(tmp_path, 10)
+    assert Calendar.of(lake, CalendarConfig(retrain_days=30)) == Calendar.of(lake)
+
+
 @pytest.mark.parametrize(
     ("days", "test", "rank"),
     [

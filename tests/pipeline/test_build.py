@@ -1,8 +1,10 @@
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 
+from corkboard.embeddings.config import HistoryConfig
 from corkboard.errors import LakeError, NotFound
 from corkboard.pipeline.build import building
 from corkboard.pipeline.ledger import Ledger, machine
@@ -128,3 +130,32 @@ def test_a_ledger_adds_up_and_names_the_machine():
         sum(range(200_000))
     assert ledger.cpu_s == ledger.entries[0].cpu_s > 0
     assert machine(0.05)["matrix_gflop_per_s"] > 0
+
+
+def test_between_trainings_only_users_of_whom_something_new_is_known_are_computed(copied, tmp_path):
+    """The nightly batch: models that are trained weekly stand still, and a night computes those who did something since the last."""
+    weekly = open(copied.folder, overrides=["scale=tiny", "lake.calendar.retrain_days=7"])
+    calendar = weekly.calendar()
+    first = weekly.builder()
+    before = first.artifact("user_vectors")
+    lake = weekly.lake()
+    read = pl.col("action").is_in(list(HistoryConfig().actions)) & pl.col("item_id").is_not_null()
+    active = set(lake.actions(before.config["known_ms"], calendar.end_ms).filter(read)["user_id"])
+    quiet = sorted(set(before.table("users")["user_key"]) - active)
+    assert active
+    assert len(quiet) > 2
+    item = lake.actions()["item_id"].drop_nulls()[0]
+    times = [calendar.end_ms + 1, before.config["known_ms"] - 1]  # one of the next day, and one that arrives late
+    rows = [
+        {"event_id": f"more {n}", "time_ms": time_ms, "user_id": quiet[n], "item_id": item, "action": "click", "surface": "home"}
+        for n, time_ms in enumerate(times)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "actions.parquet")
+    weekly.ingest(tmp_path / "actions.parquet", table="actions")
+    second = weekly.builder()
+    after = second.artifact("user_vectors")
+    assert "pinnerformer" in second.report.kept
+    table = after.table("users").filter(pl.col("made_ms") == after.config["known_ms"])
+    assert set(table["user_key"]) == active | {quiet[1]}
+    assert after.metrics["computed"] == len(active) + 1
+    assert quiet[0] in set(after.table("users")["user_key"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from corkboard.artifacts import Release, load_artifact
 from corkboard.cli.app import app
 from corkboard.errors import InputError
 from corkboard.feed.home import Feed
@@ -34,10 +37,13 @@ class Evening:
         self.at = workspace.calendar().end_ms + 20 * 60 * MINUTE_MS
         self.users = workspace.lake().actions()["user_id"].unique().sort().to_list()[:4]
         self.store = workspace.store()
-        release = workspace.releases.current()
+        self.serve(workspace.releases.current())
+
+    def serve(self, release: Release) -> None:
+        """Let ``release`` make the pages from now on."""
         base = BaseStates.from_artifact(release.artifacts["states"], self.store.store_id)
         self.store.set_base(base)
-        settings = workspace.settings
+        settings = self.workspace.settings
         self.feed = Feed.load(
             release,
             self.store,
@@ -240,6 +246,55 @@ def test_pages_of_a_release_that_is_gone_are_counted_and_named(evening: Evening)
     assert "no such release" in found.other_releases[release]["why"]
     assert found.sentences()[-1] == "No page could be compared."
     assert not found.passed  # an alarm that looked at nothing
+
+
+def another_release(workspace: Workspace, role: str) -> Release:
+    """The live release with a copy of one of its artefacts, to be broken."""
+    artifacts = workspace.releases.current().artifacts
+    copy = artifacts[role].path.parent / "copy"
+    shutil.copytree(artifacts[role].path, copy)
+    (copy / "manifest.json").write_text(json.dumps({**artifacts[role].manifest, "id": "copy"}))
+    return workspace.releases.write("copied", {**artifacts, role: load_artifact(copy)})
+
+
+def cut_short(folder: Path) -> None:
+    """Damage the largest file of an artefact."""
+    largest = max(folder.iterdir(), key=lambda file: (file.name != "manifest.json", file.stat().st_size))
+    largest.write_bytes(largest.read_bytes()[:-7])
+
+
+def of_another_version(folder: Path) -> None:
+    """States with bytes that this version does not know, in a manifest that knows them."""
+    file, manifest = folder / "states.parquet", json.loads((folder / "manifest.json").read_text())
+    pl.read_parquet(file).with_columns(state=pl.lit(b"new")).write_parquet(file)
+    facts = {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "files": {**manifest["files"], file.name: facts}}))
+
+
+@pytest.mark.parametrize(
+    ("role", "breaks", "says"),
+    [
+        ("ranker", cut_short, "copy is damaged"),
+        ("states", cut_short, "copy is damaged"),
+        ("states", of_another_version, "not a user state"),
+    ],
+)
+def test_pages_of_a_release_that_does_not_read_are_counted_and_named_beside_the_others(
+    evening: Evening, role: str, breaks: Callable[[Path], None], says: str
+):
+    for n, user in enumerate(evening.users[:3]):
+        evening.page(user, n)
+    broken = another_release(evening.workspace, role)
+    evening.serve(broken)
+    for n, user in enumerate(evening.users[:2]):
+        evening.page(user, 10 + n)
+    breaks(broken.artifacts[role].path)
+    found = evening.rescored()
+    assert (found.served, found.pages, found.causes) == (5, 3, {})
+    assert list(found.other_releases) == [broken.id]
+    assert found.other_releases[broken.id]["pages"] == 2
+    assert says in found.other_releases[broken.id]["why"]
+    assert any(f"2 pages of release {broken.id}" in text for text in found.sentences())
 
 
 def test_pages_may_be_drawn_and_older_days_left_out(evening: Evening):

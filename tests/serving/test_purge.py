@@ -10,9 +10,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from corkboard.artifacts import Releases, load_artifact, write_artifact
+from corkboard.lake.known import purge_mark
 from corkboard.lake.lake import Lake
+from corkboard.pipeline.purge import purge_artifacts
 from corkboard.serving.live import LiveEngine
-from corkboard.serving.purge import purge_artifacts
 from corkboard.state.base import BaseStates
 from corkboard.workspace import Workspace
 from tests.serving.test_app import action, page
@@ -106,13 +107,17 @@ def releases(tmp_path: Path) -> Releases:
     return releases
 
 
+def forgotten(user: str) -> dict[str, float]:
+    return {purge_mark("default", user): float("inf")}
+
+
 def users(releases: Releases) -> list[tuple[str, str]]:
     return releases.current().artifacts["states"].table("states").select("tenant", "user_key").rows()
 
 
 def test_an_artefact_is_written_anew_and_its_releases_follow(releases: Releases) -> None:
     before = releases.current()
-    assert purge_artifacts(releases, "ann") == {"states/default/one": 1}
+    assert purge_artifacts(releases, forgotten("ann")) == {"states/default/one": 1}
     after = releases.current()
     assert after.id == before.id
     assert users(releases) == [("default", "bob"), ("shop", "ann")]
@@ -124,18 +129,18 @@ def test_an_artefact_is_written_anew_and_its_releases_follow(releases: Releases)
 
 
 def test_purging_again_finds_nothing(releases: Releases) -> None:
-    purge_artifacts(releases, "ann")
-    assert purge_artifacts(releases, "ann") == {}
+    purge_artifacts(releases, forgotten("ann"))
+    assert purge_artifacts(releases, forgotten("ann")) == {}
 
 
 def test_two_users_one_after_the_other(releases: Releases) -> None:
-    purge_artifacts(releases, "ann")
-    purge_artifacts(releases, "bob")
+    purge_artifacts(releases, forgotten("ann"))
+    purge_artifacts(releases, forgotten("bob"))
     assert users(releases) == [("shop", "ann")]
 
 
 def test_a_purge_that_was_killed_is_finished_by_the_next(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> None:
-    import corkboard.serving.purge as module
+    import corkboard.pipeline.purge as module
 
     def die(*given: object) -> None:
         raise KeyboardInterrupt
@@ -144,9 +149,9 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(releases: Releases, mon
         with monkeypatch.context() as patched:
             patched.setattr(f"{module.__name__}.{step}", die)
             with pytest.raises(KeyboardInterrupt):
-                purge_artifacts(releases, "ann")
+                purge_artifacts(releases, forgotten("ann"))
         assert users(releases)  # whole at every moment
-    purge_artifacts(releases, "ann")
+    purge_artifacts(releases, forgotten("ann"))
     assert users(releases) == [("default", "bob"), ("shop", "ann")]
     left = [load_artifact(manifest.parent) for manifest in releases.artifacts.glob("states/*/*/manifest.json")]
     assert all(("default", "ann") not in artifact.table("states").select("tenant", "user_key").rows() for artifact in left)

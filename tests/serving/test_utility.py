@@ -135,6 +135,60 @@ def test_health_tells_of_a_file_that_does_not_read(client: TestClient, workspace
     assert "utility weights" in health["troubles"][0]
 
 
+BROKEN = {"typo": b"saves = 3\n", "Latin-1": "# für ann\nsave = 3\n".encode("latin-1"), "endless": b"save = " + b"9" * 5000}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_under_a_broken_file_a_release_that_goes_live_keeps_the_weights(engine: LiveEngine, workspace: Workspace, what: str) -> None:
+    engine.poll()
+    engine.set_weights({"save": 4.0})
+    (workspace.folder / "utility.toml").write_bytes(BROKEN[what])
+    assert engine.poll() is False
+    assert engine.live.feed.weights.save == 4.0
+    workspace.releases.promote(release_ids(workspace)[2])
+    assert engine.poll() is True
+    assert (engine.live.release.id, engine.failure) == (release_ids(workspace)[2], None)
+    assert engine.live.feed.weights.save == 4.0
+    assert engine.weights_failure
+    engine.set_weights({"click": 2.0})  # in place of the broken one
+    assert (engine.live.feed.weights.save, engine.live.feed.weights.click, engine.weights_failure) == (DEFAULTS.save, 2.0, None)
+
+
+@pytest.mark.parametrize("what", [*BROKEN, "a folder"])
+def test_beside_a_broken_file_a_server_starts_with_the_settings(engine: LiveEngine, workspace: Workspace, what: str) -> None:
+    file = workspace.folder / "utility.toml"
+    if what == "a folder":
+        file.mkdir()
+    else:
+        file.write_bytes(BROKEN[what])
+    with TestClient(create_app(engine), raise_server_exceptions=False) as client:
+        assert client.get("/readyz").status_code == 200
+        assert len(page(client)["items"]) == 20
+        assert client.get("/v1/utility").json()["weights"] == DEFAULTS.model_dump()
+        health = client.get("/healthz").json()
+    assert health["status"] == "degraded"
+    assert [trouble for trouble in health["troubles"] if "utility weights" in trouble] == health["troubles"]
+
+
+def test_before_the_first_release_the_answer_is_what_will_be(workspace: Workspace) -> None:
+    first = release_ids(workspace)[0]
+    (workspace.folder / "releases" / "current").unlink()
+    engine = engine_of(workspace)
+    with TestClient(create_app(engine), raise_server_exceptions=False) as client:
+        assert client.get("/v1/utility").json()["weights"] == DEFAULTS.model_dump()
+        expected = {**DEFAULTS.model_dump(), "save": 3.0}
+        assert client.put("/v1/utility", json={"save": 3}).json() == {"weights": expected, "settings": DEFAULTS.model_dump()}
+        assert client.get("/v1/utility").json()["weights"] == expected
+        file = workspace.folder / "utility.toml"
+        whole = file.read_bytes()
+        file.write_bytes(BROKEN["Latin-1"])
+        assert client.get("/v1/utility").json()["weights"] == DEFAULTS.model_dump()
+        file.write_bytes(whole)
+        workspace.releases.promote(first)
+        engine.poll()
+        assert engine.live.feed.weights.save == 3.0
+
+
 def test_weights_of_a_workspace(tmp_path) -> None:
     weights = WorkspaceWeights(tmp_path, UtilityWeights(save=2.0))
     assert (weights.read().save, weights.stamp()) == (2.0, b"")
@@ -157,6 +211,13 @@ def test_a_page_says_how_many_candidates_it_ranked(ranked: TestClient) -> None:
     assert stages["source_candidates"] == stages["full_candidates"]
     assert 60 < int(stages["full_candidates"].removeprefix('desc="').removesuffix('"')) <= 120
     assert {"candidates", "user", "light", "features", "ranking"} <= {name for name, value in stages.items() if value.startswith("dur=")}
+
+
+def test_a_page_without_a_ranker_says_that_none_was_ranked_in_full(client: TestClient) -> None:
+    timing = client.post("/v1/recommend", json={"user_id": "user-1"}).headers["server-timing"]
+    assert 'light_candidates;desc="0"' in timing
+    assert 'full_candidates;desc="0"' in timing
+    assert 'source_candidates;desc="0"' not in timing
 
 
 def test_a_preview_of_other_weights_logs_nothing(workspace: Workspace) -> None:
