@@ -291,10 +291,12 @@ def write_artifact(
     inputs: Mapping[str, str] | None = None,
     seed: int = 0,
     cut_ms: int | None = None,
+    lake_commit: int | None = None,
 ) -> Artifact:
     """Write an artefact below ``root`` (the ``artifacts`` folder) and return it; one that is already whole is returned as it is.
 
-    ``inputs`` maps the name of each input to the id or hash of what was read; ``cut_ms`` is the moment before which the lake was read.
+    ``inputs`` maps the name of each input to the id or hash of what was read; ``cut_ms`` is the moment before which the lake was read,
+    ``lake_commit`` the number of its last commit then: who was purged by a later one may be in here.
     """
     from safetensors.numpy import save_file
 
@@ -325,6 +327,7 @@ def write_artifact(
         "code_version": __version__,
         "seed": seed,
         "cut_ms": cut_ms,
+        "lake_commit": lake_commit,
         "inputs": dict(inputs or {}),
         "files": files,
         "created_ms": int(time.time() * 1000),

@@ -13,16 +13,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corkboard.artifacts import EmbeddingTable, ItemList, Releases, write_atomically
-from corkboard.errors import NotFound
+from corkboard.errors import CorkboardError, LakeError, NotFound
 from corkboard.settings import Settings, load_settings
 
 DAY_MS = 86_400_000
+RESTARTS = 5
+"""How often a build begins again because a user was deleted meanwhile."""
 
 if TYPE_CHECKING:
     from corkboard.experiments.result import Evaluation
@@ -181,13 +183,13 @@ class Workspace:
 
         return Calendar.of(lake or self.lake(), self.settings.lake.calendar)
 
-    def builder(self, progress: Progress | None = None, ledger: Ledger | None = None) -> Builder:
-        """What builds the steps of the plan over the newest snapshot of the lake."""
+    def builder(self, progress: Progress | None = None, ledger: Ledger | None = None, lake: Lake | None = None) -> Builder:
+        """What builds the steps of the plan over ``lake``, or its newest snapshot."""
         from corkboard.pipeline.build import Builder
         from corkboard.pipeline.ledger import Ledger
         from corkboard.pipeline.plan import plan
 
-        lake = self.lake()
+        lake = lake or self.lake()
         return Builder(
             self.folder, plan(self.settings), lake, self.calendar(lake), self.settings.seed, ledger or Ledger(), progress or _silent
         )
@@ -210,15 +212,17 @@ class Workspace:
             if self.store_file.exists():
                 self.ingest_store()
             sweep(self.folder)
-            while True:
-                builder = self.builder(progress, ledger)
+            for _ in range(RESTARTS):
+                lake = self.lake()
                 try:
-                    return build_stages(builder, self.gates(builder.lake).failed, announce)
+                    return build_stages(self.builder(progress, ledger, lake), self.gates(lake).failed, announce)
                 except Exception:
                     # a purge takes away files and artefacts under a build's feet, whatever that then trips over
-                    if not builder.overtaken:
+                    if lake.refresh().purges == lake.purges:
                         raise
                     (progress or _silent)("a user was deleted: building again without them", 0, 0)
+            hint = "Build again when it is quieter."
+            raise LakeError("Users are deleted faster than a release is made", found=f"{RESTARTS} times", hint=hint)
 
     def gates(self, lake: Lake | None = None) -> Gates:
         """What a release must pass on the last day of the lake before it goes live."""
@@ -274,14 +278,17 @@ class Workspace:
 
         return WorkspaceWeights(self.folder, self.settings.ranking.utility)
 
-    def lay_base(self, store: SqliteStore) -> None:
-        """Lay the users as of the live release's lake under the live events of ``store``."""
+    def lay_base(self, store: SqliteStore) -> bool:
+        """Lay the users as of the live release's lake under the live events of ``store``; False where there are none that can be read."""
         from corkboard.state.base import BaseStates
 
         release = self.releases.current()
         states = release.get("states") if release else None
         if states is not None:
-            store.set_base(BaseStates.from_artifact(states, store.store_id))
+            with suppress(CorkboardError, OSError):  # without states only what was done since is known
+                store.set_base(BaseStates.from_artifact(states, store.store_id))
+                return True
+        return False
 
     @cached_property
     def _live(self) -> Feed:
@@ -291,8 +298,10 @@ class Workspace:
         if release is None:
             raise NotFound("No release is live", found=str(self.folder), hint="Run `corkboard build` first.")
         store, settings = self.store(), self.settings
-        self.lay_base(store)
-        return Feed.load(release, store, settings.feed, self.utility_weights.read(), settings.retrieval.sources)
+        has_base = self.lay_base(store)
+        feed = Feed.load(release, store, settings.feed, self.utility_weights.read(), settings.retrieval.sources)
+        feed.has_base = has_base
+        return feed
 
     def page(self, user_id: str, k: int = 25, now_ms: int | None = None, **request: Any) -> Page:
         """The page that a user would get now. It is not written to the served log."""

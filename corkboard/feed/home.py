@@ -94,6 +94,8 @@ class Feed:
         self.settings = config or FeedConfig()
         self.weights = weights or UtilityWeights()
         self.watermark = 0
+        self.has_base = True
+        """Whether the store knows what users did before it was made. Otherwise somebody it knows nothing of may still be known."""
         self._live = LiveItems(parts)
 
     @classmethod
@@ -227,7 +229,7 @@ class Feed:
         table = self.parts.user_vectors
         if table is None:
             return None
-        remembered = not any(entry.code in ("store_unreachable", "no_states") for entry in moment.notes)
+        remembered = self.has_base and not any(entry.code == "store_unreachable" for entry in moment.notes)
         vector, too_old = usable_vector(table, moment.state, moment.now_ms, self.settings.user_vector_max_age_hours, remembered)
         if too_old:
             moment.note("user_vector_too_old")

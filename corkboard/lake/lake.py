@@ -114,9 +114,14 @@ class Lake:
         return sorted(days)
 
     @property
-    def purged(self) -> dict[str, int]:
-        """The number of the commit that purged a user last, by a mark that tells no id."""
-        return {mark: commit.number for commit in self._log.commits for mark in commit.purged}
+    def purges(self) -> dict[str, int]:
+        """The number of the commit that took out rows of a purged user last, by a mark that tells no id."""
+        return self._log.purges
+
+    @property
+    def commit(self) -> int:
+        """The number of the last commit that this lake knows, 0 for none."""
+        return self._log.next_number - 1
 
     def items(self, before_ms: int | None = None) -> pl.DataFrame:
         """The items as they were just before ``before_ms``, sorted by item_id, without deleted ones; ``created_ms``: first seen then.

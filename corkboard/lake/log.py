@@ -133,9 +133,9 @@ class Log:
         return {user: moment for commit in self.commits for user, moment in commit.purged.items()}
 
     @cached_property
-    def purges_ms(self) -> dict[str, int]:
-        """When each purged user was taken out the last time, UTC ms, by mark."""
-        return {user: commit.created_ms for commit in self.commits for user in commit.purged}
+    def purges(self) -> dict[str, int]:
+        """The number of the commit that took out rows of a purged user last, by mark. A purge of somebody without rows is none."""
+        return {user: commit.number for commit in self.commits if commit.digest for user in commit.purged}
 
     @cached_property
     def snapshot(self) -> str:

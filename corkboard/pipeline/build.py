@@ -118,8 +118,8 @@ class Builder:
 
     @property
     def overtaken(self) -> bool:
-        """Whether somebody was purged since the lake was opened: nothing of this build may become known any more."""
-        return self.lake.refresh().purged != self.lake.purged
+        """Whether rows of somebody were purged since the lake was opened: nothing of this build may become known any more."""
+        return self.lake.refresh().purges != self.lake.purges
 
     @contextmanager
     def _publishing(self) -> Iterator[None]:

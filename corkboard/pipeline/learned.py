@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
-from corkboard.errors import InputError
+from corkboard.errors import CorkboardError, InputError
 from corkboard.lake.calendar import DAY_MS, Calendar, day_of
 from corkboard.lake.schema import DEFAULT_TENANT
 from corkboard.pipeline.steps import Made, StepInput
@@ -113,7 +113,10 @@ def batch_users(given: StepInput) -> Made:
     histories = histories_of(given.lake.actions().filter(pl.col("tenant") == tenant), model, content)
     earlier = [found for found in given.earlier() if model.space in found.requires and found.config["known_ms"] <= known_ms]
     newest = max(earlier, key=lambda found: (found.config["known_ms"], found.manifest["created_ms"]), default=None)
-    before = None if newest is None else UserVectors.from_artifact(newest)
+    try:
+        before = None if newest is None else UserVectors.from_artifact(newest)
+    except (CorkboardError, OSError):  # damaged, or of another version: it would only have saved work
+        before = None
     vectors = batch_user_vectors(model, histories, content, known_ms, before)
     metrics = {"users": len(vectors), "computed": len(changed_users(model, histories, known_ms, before))}
     return Made(tables=vectors.tables(), config=vectors.config | {"tenant": tenant}, metrics=metrics, requires=[model.space])
@@ -180,7 +183,7 @@ def train_hybrid_ranker(given: StepInput) -> Made:
     start_ms, end_ms = given.calendar.item_cut_ms, given.calendar.rank_cut_ms
     days = ranking_days(given.artifacts, given.lake, given.calendar)
     vectors = daily_user_vectors(given.artifacts, given.lake, start_ms, end_ms)
-    rows = ranking_rows(given, days, vectors, HISTORY_LENGTH)
+    rows = ranking_rows(given, days, vectors, max(HISTORY_LENGTH, given.config.hybrid.transact.length))
     embeddings, _ = item_embeddings(given.artifacts, given.lake.items(), start_ms)
     held_out = given.calendar.held_out(rows.user_ids)
     progress = partial(given.progress, "training the hybrid ranker")

@@ -32,7 +32,7 @@ USER_COLUMNS = ("user_key", "user_id")
 """Columns of artefact tables that hold a user."""
 
 Forgotten = Mapping[str, float]
-"""By the mark of a purged user (:func:`corkboard.lake.known.purge_mark`): artefacts made up to this moment, UTC ms, must not know them."""
+"""By the mark of a purged user (:func:`corkboard.lake.known.purge_mark`): artefacts of a lake before this commit may know them."""
 
 
 @dataclass
@@ -91,14 +91,15 @@ def publishing(workspace: Path) -> Iterator[None]:
 
 
 def _forgotten(workspace: Path) -> Forgotten:
-    return Log.read(workspace / "lake").purges_ms if (workspace / "lake").exists() else {}
+    return Log.read(workspace / "lake").purges if (workspace / "lake").exists() else {}
 
 
 def purge_artifacts(releases: Releases, forgotten: Forgotten) -> dict[str, int]:
     """Write every artefact with rows of the forgotten anew without them; returns the number of those rows by artefact."""
     found: dict[str, int] = {}
     for artifact in _artifacts(releases.artifacts):
-        theirs = {mark for mark, until_ms in forgotten.items() if artifact.manifest["created_ms"] <= until_ms}
+        read = artifact.manifest.get("lake_commit") or 0
+        theirs = {mark for mark, commit in forgotten.items() if read < commit}
         tables = {file.stem: artifact.table(file.stem) for file in sorted(artifact.path.glob("*.parquet")) if theirs and _holds_users(file)}
         marks = {name: _marks(table, artifact.config.get("tenant", DEFAULT_TENANT)) for name, table in tables.items()}
         gone = [mark for column in marks.values() for mark in column if mark in theirs]
@@ -144,6 +145,7 @@ def _write_without(root: Path, artifact: Artifact, kept: dict[str, pl.DataFrame]
         inputs=artifact.manifest["inputs"],
         seed=artifact.manifest["seed"],
         cut_ms=artifact.cut_ms,
+        lake_commit=artifact.manifest.get("lake_commit"),
     )
 
 

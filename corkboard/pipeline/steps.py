@@ -106,6 +106,7 @@ class Step:
             inputs={"lake": given.lake.snapshot, **{name: artifact.key for name, artifact in given.artifacts.items()}},
             seed=given.seed,
             cut_ms=self.cut(given.calendar),
+            lake_commit=given.lake.commit,
         )
 
 

@@ -170,6 +170,8 @@ def test_the_vector_of_somebody_who_was_forgotten_is_not_used(made: Small):
     assert moment_of(feed, "u1", NOW_MS).vector is None
     feed.store.append([act("save", "i100", NOW_MS - 10, "u1")])
     assert moment_of(feed, "u1", NOW_MS).vector is None
+    feed.has_base = False  # the store began empty: somebody it knows nothing of may be an old user
+    assert moment_of(feed, "u1", NOW_MS).vector is not None
 
 
 def test_the_users_vector_brings_candidates(made: Small):

@@ -159,3 +159,15 @@ def test_between_trainings_only_users_of_whom_something_new_is_known_are_compute
     assert set(table["user_key"]) == active | {quiet[1]}
     assert after.metrics["computed"] == len(active) + 1
     assert quiet[0] in set(after.table("users")["user_key"])
+
+
+def test_user_vectors_of_another_version_are_made_anew(copied):
+    """They would only have saved work."""
+    old = copied.releases.current().artifacts["user_vectors"]
+    users = old.path / "users.parquet"
+    pl.read_parquet(users).drop("read").write_parquet(users)
+    folder = old.path.rename(old.path.with_name("of-another-version"))
+    builder = copied.builder()
+    made = builder.artifact("user_vectors")
+    assert folder.exists()
+    assert made.metrics["computed"] == made.metrics["users"] == len(made.table("users"))

@@ -9,9 +9,11 @@ import pytest
 
 from corkboard.artifacts import Releases, write_artifact
 from corkboard.errors import ArtifactError, LakeError
+from corkboard.lake.known import purge_mark
+from corkboard.lake.lake import Lake
 from corkboard.pipeline import build as module
 from corkboard.pipeline.build import BuildReport
-from corkboard.pipeline.purge import purge_at_rest, sweep
+from corkboard.pipeline.purge import purge_artifacts, purge_at_rest, sweep
 from corkboard.workspace import Workspace
 
 ROLES = ("states", "user_vectors")
@@ -86,14 +88,41 @@ def test_a_user_whom_an_ingested_row_calls_deleted_leaves_the_artefacts_too(copi
 
 
 def test_an_artefact_of_somebody_who_came_back_stays(tmp_path):
-    """Only what was made before the purge may hold what was purged."""
+    """Only what was made of a lake from before the purge may hold what was purged, whenever it was written."""
     purge_lake_of(tmp_path, "ann")
-    frame = pl.DataFrame({"tenant": ["default"], "user_key": ["ann"], "state": [b"new"]})
-    write_artifact(tmp_path / "artifacts", "states", "later", tables={"states": frame})
-    manifest = tmp_path / "artifacts" / "states" / "default" / "later" / "manifest.json"
-    later = int(manifest.read_text().split('"created_ms": ')[1].split("\n")[0]) + 60_000
-    manifest.write_text(manifest.read_text().replace(str(later - 60_000), str(later)))
+    frame, commit = pl.DataFrame({"tenant": ["default"], "user_key": ["ann"], "state": [b"new"]}), Lake(tmp_path / "lake").commit
+    write_artifact(tmp_path / "artifacts", "states", "after", tables={"states": frame}, lake_commit=commit)
     assert sweep(tmp_path) == {}
+    write_artifact(tmp_path / "artifacts", "states", "slow", tables={"states": frame}, lake_commit=commit - 1)
+    assert sweep(tmp_path) == {"states/default/slow": 1}
+
+
+def test_what_is_written_anew_for_one_is_as_old_as_before_for_the_next(tmp_path):
+    """Two users are purged from the lake before the artefacts follow; taking out the first must not make the rest look new."""
+    purge_lake_of(tmp_path, "nobody")
+    before = Lake(tmp_path / "lake").commit
+    frame = pl.DataFrame({"tenant": ["default"] * 2, "user_key": ["ann", "bob"], "state": [b"1", b"2"]})
+    write_artifact(tmp_path / "artifacts", "states", "one", tables={"states": frame}, lake_commit=before)
+    purge_artifacts(Releases(tmp_path), {purge_mark("default", "ann"): float("inf")})
+    assert list(purge_artifacts(Releases(tmp_path), {purge_mark("default", "bob"): before + 1}).values()) == [1]
+
+
+def test_deleting_somebody_without_rows_stops_no_build(copied):
+    builder = copied.builder()
+    purge_at_rest(copied.folder, "session:nobody")
+    assert not builder.overtaken
+
+
+def test_a_build_gives_up_where_deletions_never_end(copied, monkeypatch):
+    names = iter(sorted(known_users(copied)))
+
+    def stages(builder, gates, announce):
+        purge_at_rest(copied.folder, next(names))
+        raise LakeError("gone")
+
+    monkeypatch.setattr(module, "build_stages", stages)
+    with pytest.raises(LakeError, match="faster"):
+        copied.build()
 
 
 def purge_lake_of(folder, user: str) -> None:

@@ -30,7 +30,8 @@ def live_item(item_id: str, time_ms: int = 1_760_000_000_000) -> dict:
 
 def damage(workspace: Workspace, release_id: str, role: str) -> None:
     """Cut a file of one part of a release short."""
-    file = next(workspace.releases.load(release_id).artifacts[role].path.glob("*.safetensors"))
+    folder = workspace.releases.load(release_id).artifacts[role].path
+    file = sorted([*folder.glob("*.safetensors"), *folder.glob("*.parquet")])[-1]
     file.write_bytes(file.read_bytes()[:-8])
 
 
@@ -98,6 +99,18 @@ def test_at_first_a_damaged_release_serves_with_what_can_be_read(engine: LiveEng
     page, _ = engine.recommend(request())
     assert len(page.items) == 25
     assert "artifact_unusable" in {note.code for note in page.notes}
+
+
+def test_damaged_states_serve_half_a_release_and_say_so(engine: LiveEngine, workspace: Workspace) -> None:
+    """What users did before the store was made is not known then, so that nobody passes for forgotten."""
+    third = release_ids(workspace)[2]
+    damage(workspace, third, "states")
+    workspace.releases.promote(third)
+    assert engine.poll() is True
+    page, live = engine.recommend(request())
+    assert len(page.items) == 25
+    assert live.loaded.notes == ("no_states",)
+    assert not live.feed.has_base
 
 
 def test_a_release_that_names_a_missing_artefact_is_reported(engine: LiveEngine, workspace: Workspace) -> None:
