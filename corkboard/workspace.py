@@ -212,17 +212,19 @@ class Workspace:
             if self.store_file.exists():
                 self.ingest_store()
             sweep(self.folder)
+            failure: Exception | None = None
             for _ in range(RESTARTS):
                 lake = self.lake()
                 try:
                     return build_stages(self.builder(progress, ledger, lake), self.gates(lake).failed, announce)
-                except Exception:
+                except Exception as error:
                     # a purge takes away files and artefacts under a build's feet, whatever that then trips over
                     if lake.refresh().purges == lake.purges:
                         raise
+                    failure = error
                     (progress or _silent)("a user was deleted: building again without them", 0, 0)
             hint = "Build again when it is quieter."
-            raise LakeError("Users are deleted faster than a release is made", found=f"{RESTARTS} times", hint=hint)
+            raise LakeError("Users are deleted faster than a release is made", found=f"{RESTARTS} times", hint=hint) from failure
 
     def gates(self, lake: Lake | None = None) -> Gates:
         """What a release must pass on the last day of the lake before it goes live."""

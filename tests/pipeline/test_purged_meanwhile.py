@@ -121,8 +121,9 @@ def test_a_build_gives_up_where_deletions_never_end(copied, monkeypatch):
         raise LakeError("gone")
 
     monkeypatch.setattr(module, "build_stages", stages)
-    with pytest.raises(LakeError, match="faster"):
+    with pytest.raises(LakeError, match="faster") as raised:
         copied.build()
+    assert str(raised.value.__cause__) == "gone"  # what the last pass tripped over is told
 
 
 def purge_lake_of(folder, user: str) -> None:
