@@ -33,6 +33,10 @@ from corkboard.errors import ArtifactError, NotFound, SpaceMismatch
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+_DTYPES = {f"{kind}{bits}": f"<{code}{bits // 8}" for kind, code in (("I", "i"), ("U", "u"), ("F", "f")) for bits in (8, 16, 32, 64)} | {
+    "BOOL": "?"
+}
+"""The names that a tensors' file has for kinds of numbers, and NumPy's."""
 
 
 # --------------------------------------------------------------------------------------------------------------- spaces
@@ -237,6 +241,31 @@ class Artifact:
 
         file = self.path / "tensors.safetensors"
         return load_file(file) if file.exists() else {}
+
+    def mapped(self, name: str) -> np.ndarray:
+        """One tensor as a read-only view of the file, which is read where it is looked at and not before; for arrays as large as a graph.
+
+        Raises :class:`ArtifactError` for a name that it does not have, or a kind of number that NumPy does not have.
+        """
+        header, begin, file = self._header
+        if name not in header or header[name]["dtype"] not in _DTYPES:
+            raise ArtifactError(f"The artefact {self.key} has no tensor {name} that can be mapped", expected=sorted(header))
+        facts = header[name]
+        dtype, (first, last) = np.dtype(_DTYPES[facts["dtype"]]), facts["data_offsets"]
+        if first == last:  # nothing cannot be mapped
+            return np.broadcast_to(np.empty((), dtype), facts["shape"])
+        return np.memmap(file, dtype, "r", begin + first, (last - first) // dtype.itemsize).view(np.ndarray).reshape(facts["shape"])
+
+    @cached_property
+    def _header(self) -> tuple[dict[str, Any], int, Path]:
+        """What the tensors' file says of them, where their bytes begin, and the file: 8 bytes of length, then JSON, then the bytes."""
+        file = self.path / "tensors.safetensors"
+        if not file.exists():
+            return {}, 0, file
+        with open(file, "rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            header = json.loads(handle.read(length))
+        return {name: facts for name, facts in header.items() if name != "__metadata__"}, 8 + length, file
 
     def table(self, name: str) -> pl.DataFrame:
         """The table ``name``, as it was given to :func:`write_artifact`."""

@@ -10,6 +10,7 @@ from corkboard.config import Section, load
 from corkboard.embeddings.config import EmbeddingsConfig
 from corkboard.experiments.config import EvaluationConfig
 from corkboard.feed.config import FeedConfig
+from corkboard.graph.config import GraphConfig
 from corkboard.lake.config import LakeConfig
 from corkboard.lake.importers.config import ImportConfig
 from corkboard.ranking.config import RankingConfig
@@ -20,14 +21,25 @@ from corkboard.world.config import WorldConfig
 
 Scale = Literal["tiny", "small", "base", "large"]
 
-_PUBLISHED_USERS: dict[str, Any] = {
+_PUBLISHED: dict[str, Any] = {
+    "multibisage": {
+        "dim": 256,
+        "width": 256,
+        "heads": 8,
+        "feedforward": 4,
+        "training": {"steps": 20_000, "warmup_steps": 1_000, "validate_every": 500},
+    },
+    "pinsage": {"dim": 256, "hidden": 2_048, "training": {"steps": 20_000, "warmup_steps": 1_000, "validate_every": 500}},
     "pinnerformer": {
         "dim": 256,
         "encoder": {"window": 256, "width": 256, "heads": 8, "layers": 2},
         "training": {"steps": 20_000, "learning_rate": 1e-3, "warmup_steps": 2_000, "validate_every": 500, "patience": 6},
-    }
+    },
 }
-"""Lengths and widths of the published PinnerFormer (256 actions, 256 wide); depth and steps as far as hours of a workstation go."""
+"""Lengths and widths of the published encoders (vectors of 256 numbers, 256 actions); depth and steps as far as hours of a
+workstation go."""
+_PUBLISHED_WALKS: dict[str, Any] = {"walk": {"visits": 100_000}, "neighbours": {"count": 50, "visits": 5_000}}
+"""Published walks and neighbours."""
 _PUBLISHED_RANKER: dict[str, Any] = {
     "hybrid": {"transact": {"length": 100, "item_dim": 32, "action_dim": 32}, "epochs": 2, "cross_rank": 256}
 }
@@ -36,7 +48,13 @@ _SCALES: dict[str, dict[str, Any]] = {
     "tiny": {
         "world": {"items": 300, "users": 150, "days": 42, "page_size": 12, "sessions": {"gap_days": 1.5}},
         "lake": {"calendar": {"rank_days": 7}},
-        "embeddings": {"content": {"training": {"steps": 60}}, "pinnerformer": {"training": {"steps": 40, "validate_every": 20}}},
+        "graph": {"neighbours": {"visits": 300}},
+        "embeddings": {
+            "content": {"training": {"steps": 60}},
+            "multibisage": {"training": {"steps": 30}},
+            "pinsage": {"training": {"steps": 30}},
+            "pinnerformer": {"training": {"steps": 40, "validate_every": 20}},
+        },
         "ranking": {
             "rows": {"max_rows": 30_000},
             "pointwise": {"epochs": 3},
@@ -47,12 +65,14 @@ _SCALES: dict[str, dict[str, Any]] = {
     "small": {},
     "base": {
         "ranking": {"rows": {"max_rows": 2_000_000}, **_PUBLISHED_RANKER},
-        "embeddings": _PUBLISHED_USERS,
+        "graph": _PUBLISHED_WALKS,
+        "embeddings": _PUBLISHED,
         "world": {"items": 20_000, "users": 10_000},
     },
     "large": {
         "ranking": {"rows": {"max_rows": 10_000_000}, **_PUBLISHED_RANKER},
-        "embeddings": _PUBLISHED_USERS,
+        "graph": _PUBLISHED_WALKS,
+        "embeddings": _PUBLISHED,
         "world": {"items": 200_000, "users": 100_000},
     },
 }
@@ -76,6 +96,8 @@ class Settings(Section):
     """The data at rest and its calendar."""
     state: StateConfig = StateConfig()
     """The online store."""
+    graph: GraphConfig = GraphConfig()
+    """Graphs, walks and the neighbours that encoders read."""
     embeddings: EmbeddingsConfig = EmbeddingsConfig()
     """Vectors."""
     retrieval: RetrievalConfig = RetrievalConfig()

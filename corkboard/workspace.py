@@ -6,6 +6,7 @@ ws.ingest("clicks.csv", map={"user_id": "visitorid", "item_id": "sku", "time_ms"
 ws.build()
 ws.evaluate().print()
 ws.recommend("ann", k=25).to_polars()
+ws.related("sku-1", k=25).to_polars()
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from corkboard.errors import CorkboardError, LakeError, NotFound
 from corkboard.settings import Settings, load_settings
 
 DAY_MS = 86_400_000
+_NOBODY = "nobody in particular"
+"""The session of a related page that nobody is named for."""
 RESTARTS = 5
 """How often a build begins again because a user was deleted meanwhile."""
 
@@ -301,12 +304,17 @@ class Workspace:
             raise NotFound("No release is live", found=str(self.folder), hint="Run `corkboard build` first.")
         store, settings = self.store(), self.settings
         has_base = self.lay_base(store)
-        feed = Feed.load(release, store, settings.feed, self.utility_weights.read(), settings.retrieval.sources)
+        weights, sources = self.utility_weights.read(), settings.retrieval
+        feed = Feed.load(release, store, settings.feed, weights, sources.sources, related=sources.related, walk=settings.graph.walk)
         feed.has_base = has_base
         return feed
 
-    def page(self, user_id: str, k: int = 25, now_ms: int | None = None, **request: Any) -> Page:
-        """The page that a user would get now. It is not written to the served log."""
+    def page(self, user_id: str | None, k: int = 25, now_ms: int | None = None, **request: Any) -> Page:
+        """The page that a user would get now. It is not written to the served log.
+
+        ``request`` is for :class:`~corkboard.feed.page.RecommendRequest`: ``filter``, ``cursor``, ``surface``, ``item_id``, and for a
+        visitor without a user id ``session_id``.
+        """
         from corkboard.feed.page import RecommendRequest
 
         return self._live.recommend(RecommendRequest(user_id=user_id, k=k, now_ms=now_ms or int(time.time() * 1000), log=False, **request))
@@ -322,6 +330,15 @@ class Workspace:
     def recommend(self, user_id: str, k: int = 25, **request: Any) -> ItemList:
         """The items of :meth:`page`."""
         return self.page(user_id, k, **request).items
+
+    def related(self, item_id: str, user_id: str | None = None, k: int = 25, **request: Any) -> ItemList:
+        """Items like ``item_id``, in the order for a user, or for somebody nothing is known of. Not written to the served log.
+
+        ``request`` is for :meth:`page`, which with ``surface="related"`` and ``item_id`` also has the notes: an item that is not known
+        gets items, too.
+        """
+        somebody = {} if user_id is not None else {"session_id": _NOBODY}
+        return self.page(user_id, k, **{**somebody, **request, "surface": "related", "item_id": item_id}).items
 
     def vectors(self, name: str = "content") -> EmbeddingTable:
         """The vectors of the live release in the space ``name``."""

@@ -174,3 +174,34 @@ def test_atomic_writing_replaces_and_leaves_nothing_behind(tmp_path):
     write_atomically(tmp_path / "x", b"two")
     assert (tmp_path / "x").read_bytes() == b"two"
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+TENSORS = {
+    "float": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "long/name": np.arange(5, dtype=np.int64),
+    "bool": np.array([True, False]),
+    "words": np.array([2**64 - 1, 1], np.uint64),
+    "small": np.array([[-1]], np.int8),
+    "half": np.array([0.5, 2], np.float16),
+    "scalar": np.array(7, np.int32),
+    "nothing": np.empty((0, 3), np.int32),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_a_mapped_tensor_is_what_was_written_and_cannot_be_written(tmp_path, name):
+    artifact = write_artifact(tmp_path, "step", "a", tensors=TENSORS)
+    mapped = artifact.mapped(name)
+    read = artifact.tensors[name]
+    assert (mapped.dtype, mapped.shape) == (read.dtype, read.shape)
+    assert np.array_equal(mapped, read)
+    assert mapped.reshape(-1).tolist() == TENSORS[name].reshape(-1).tolist()
+    assert not mapped.flags.writeable
+    assert mapped.size == 0 or isinstance(mapped.base, np.memmap) or isinstance(mapped.base.base, np.memmap)
+
+
+def test_a_tensor_that_is_not_there_cannot_be_mapped(tmp_path):
+    with pytest.raises(ArtifactError, match=r"no tensor wrong.*vectors"):
+        make(tmp_path).mapped("wrong")
+    with pytest.raises(ArtifactError, match="no tensor vectors"):
+        write_artifact(tmp_path, "step", "b").mapped("vectors")

@@ -21,4 +21,9 @@ def test_the_three_lines_of_the_readme(built):
     frame = workspace.recommend(user, k=5).to_polars()
     assert frame.columns == ["item_id", "score", "sources", "reason"]
     assert frame.height == 5
+    item = frame["item_id"][0]
+    for somebody in (user, None):
+        related = workspace.related(item, somebody, k=5)
+        assert len(related) == 5
+        assert item not in related.item_ids
     assert workspace.vectors("content").vectors.shape == (300, 64)

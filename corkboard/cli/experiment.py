@@ -100,6 +100,57 @@ def grocery(
     _told(found, folder, as_json)
 
 
+@app.command("gowalla")
+def gowalla(
+    data: Data,
+    minutes: Minutes = 60.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "gowalla",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Gowalla in the protocol of LightGCN: baselines, factors, walks and EASE beside published figures. EASE needs 7 GB for a while."""
+    from corkboard.config import load
+    from corkboard.experiments.gowalla import GowallaConfig, run_gowalla
+
+    config = load(GowallaConfig, overrides=overrides or (), environ={}, base=GowallaConfig().model_dump())
+    found = run_gowalla(data, folder, _say, minutes=minutes, workers=workers, config=config)
+    _told(found, folder, as_json)
+
+
+@app.command("graph")
+def graph(
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="The folder that holds hetrec-lastfm-2k and ml-latest-small; what is not there is skipped."),
+    ] = None,
+    seeds: Seeds = 5,
+    minutes: Minutes = 60.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "graph",
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """MultiBiSage, PinSage, Pixie and PinnerSage on worlds of known causes and on public data: claims of their papers, and controls."""
+    from corkboard.cli import printing
+    from corkboard.config import load
+    from corkboard.experiments.graph import run_graph
+    from corkboard.experiments.graph_config import GraphExperimentConfig
+    from corkboard.experiments.graph_report import report, to_dict, write_reports
+
+    base = GraphExperimentConfig.quick() if quick else GraphExperimentConfig()
+    config = load(GraphExperimentConfig, overrides=overrides or (), environ={}, base=base.model_dump())
+    result = run_graph(folder, config, seeds, minutes, _say, workers, data)
+    files = write_reports(result, folder)
+    if as_json:
+        printing.print_json({**to_dict(result), "report": str(files["html"])})
+    else:
+        report(result).print()
+        print(f"report: {files['html']}, {files['md']}, {files['json']}")
+    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+
+
 def _told(found: Evaluation, folder: Path, as_json: bool) -> None:
     """Keep the tables beside the runs and print them; exit code 1 where a run failed."""
     from corkboard.cli import printing

@@ -1,4 +1,4 @@
-"""`corkboard show THING`: a user, an item, a release or the lake; `corkboard show page USER`: a page under other utility weights."""
+"""`corkboard show THING`: a user, an item, a release, its graphs or the lake; `corkboard show page USER`: a page under other weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corkboard.cli.options import DEFAULT_FOLDER, ConfigFile, Folder, Json, Set,
 
 
 def show(
-    thing: Annotated[str, typer.Argument(help="lake, calendar, releases, page, or the id of a user, an item or a release.")],
+    thing: Annotated[str, typer.Argument(help="lake, calendar, releases, graphs, page, or the id of a user, an item or a release.")],
     user: Annotated[str | None, typer.Argument(help="With page: whose. An unknown one gets a page, too.")] = None,
     utility: Annotated[
         list[str] | None, typer.Option("--utility", help="With page: the worth of an action, such as save=3; may be repeated.")
@@ -39,7 +39,19 @@ def show(
         facts = here.show(thing)
     if as_json:
         return printing.print_json(facts)
+    if thing == "graphs":
+        return _print_graphs(facts)
     printing.table(thing, ["", ""], [[name, value] for name, value in facts.items()])
+
+
+def _print_graphs(facts: dict[str, dict[str, Any]]) -> None:
+    from corkboard.cli import printing
+
+    rows = [
+        [name, graph["left"], graph["linked"], graph["median_degree"], graph["right"], graph["edges"], "walked" if graph["walked"] else ""]
+        for name, graph in facts.items()
+    ]
+    printing.table("Graphs of the live release", ["graph", "items", "with edges", "median", "of", "edges", ""], rows)
 
 
 def _print_page(facts: dict[str, Any]) -> None:

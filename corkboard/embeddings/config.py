@@ -182,6 +182,109 @@ class PinnerFormerConfig(Section):
     """So many moments, the last one ``validation_days`` before the cut and the others as far before each other."""
 
 
+class PinnerSageConfig(Section):
+    """A user as a few items that stand for groups of what they acted on. The defaults are the published variant; the others are what it is
+    compared with."""
+
+    grouping: Literal["ward", "complete", "kmeans", "one"] = "ward"
+    """How items become groups: Ward's criterion, the largest distance of two members, a fixed number of means, or all in one group."""
+    alpha: float = Field(default=1.0, gt=0)
+    """Ward: groups stay apart when merging them costs more than this: ``2 |A| |B| / (|A| + |B|)`` x the squared distance of their means,
+    which for two items is their squared distance, ``2 - 2 cosine``. Not published."""
+    complete_alpha: float = Field(default=1.0, gt=0)
+    """Complete linkage: the largest squared distance of two members of a group."""
+    means: int = Field(default=5, ge=1)
+    """k-means: the number of groups."""
+    representative: Literal["medoid", "centroid", "decayed_mean", "newest"] = "medoid"
+    """What a group is searched with: its most central item, its mean, its mean with old items counting less, or its newest item.
+    One group by ``decayed_mean`` or by ``newest`` are the single-vector baselines."""
+    fade_per_day: float = Field(default=0.01, ge=0)
+    """Lambda: an item of this many days counts ``exp(-lambda x days)``; published 0.01, a half-life of 69 days."""
+    max_items: int = Field(default=300, ge=1)
+    """The newest items that are grouped; time and memory grow with the square."""
+    searched: int = Field(default=3, ge=1)
+    """Groups searched: the most important ones in an evaluation, drawn by importance while serving."""
+
+
+class HardNegativeConfig(Section):
+    """Negatives that are near: drawn from each query's own pool, which personalised PageRank ranks choose."""
+
+    most: int = Field(default=6, ge=0)
+    """Hard negatives a pair at most."""
+    epochs: int = Field(default=7, ge=1)
+    """A run counts as so many epochs, equally long, for the curriculum: none in the first, n - 1 a pair in epoch n. The published epochs
+    are passes over a billion pairs; here a run may be shorter than one pass."""
+    at_once: bool = False
+    """All of them from the first step on, without a curriculum."""
+
+
+class GraphEncoderConfig(Section):
+    """What PinSage and MultiBiSage have in common."""
+
+    dim: int = Field(default=64, ge=2)
+    """Width of the vectors; published: 256."""
+    small_dim: int = Field(default=32, ge=1)
+    """Width of the reduced vectors, for rankers."""
+    residual: bool = True
+    """Whether a vector is the projected features of the item plus what the network adds; otherwise it is the network's output alone."""
+    hide_positive: float = Field(default=0.9, ge=0, le=1)
+    """In training, the two items of a pair are taken out of each other's neighbours this often: the model would copy them otherwise."""
+    cold_share: float = Field(default=0.1, ge=0, lt=1)
+    """In training, an item loses all its neighbours this often, so that items without edges are nothing new."""
+    batch: int = Field(default=512, ge=2)
+    """Pairs a step."""
+    pool: int = Field(default=512, ge=0)
+    """Random items a step, as further negatives."""
+    half_life_days: float | None = Field(default=None, gt=0)
+    """A pair is drawn half as often for every so many days that it lies before the cut; empty: all alike."""
+    softmax: SampledSoftmaxConfig = SampledSoftmaxConfig()
+    """The loss."""
+    training: TrainingConfig = TrainingConfig(steps=150, learning_rate=3e-3, weight_decay=0.01)
+    """The training loop."""
+    validation_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of users whose pairs are kept for early stopping."""
+
+
+class PinSageConfig(GraphEncoderConfig):
+    """Convolutions over the most visited neighbours in one graph."""
+
+    graph: str = "board"
+    """The graph it reads; where the lists have none of this name, their first."""
+    layers: int = Field(default=2, ge=1, le=2)
+    """Convolutions."""
+    hidden: int = Field(default=128, ge=1)
+    """Width of an item between the convolutions; published: 2,048."""
+    pooling: Literal["importance", "mean", "max"] = "importance"
+    """How neighbours become one: by their share of visits, all alike, or the largest of each number."""
+    loss: Literal["softmax", "margin"] = "softmax"
+    """Sampled softmax with logQ, or the published max-margin loss."""
+    margin: float = Field(default=0.1, gt=0)
+    """How far above a negative a positive must score, in cosines, with the margin loss."""
+    margin_negatives: int = Field(default=500, ge=1)
+    """Random negatives that a batch shares, with the margin loss."""
+    hard: HardNegativeConfig = HardNegativeConfig()
+    """Hard negatives, where a pool of them is given."""
+
+
+class MultiBiSageConfig(GraphEncoderConfig):
+    """A transformer over the neighbours in each graph, then one across graphs."""
+
+    width: int = Field(default=64, ge=2)
+    """Width of a token."""
+    hidden: int = Field(default=128, ge=1)
+    """Width of the hidden layer that projects features, once an item; published: 2,048."""
+    heads: int = Field(default=2, ge=1)
+    """Attention heads; they divide the width."""
+    feedforward: int = Field(default=2, ge=1)
+    """Width of the feed-forward layers, in widths of a token."""
+    shared: bool = False
+    """Whether all graphs share the weights of one transformer; otherwise each has its own."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of what a layer adds that is dropped in training."""
+    graph_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """In training, each graph of an item is left out this often."""
+
+
 class EmbeddingsConfig(Section):
     """Settings of the embeddings."""
 
@@ -189,3 +292,7 @@ class EmbeddingsConfig(Section):
     """The text-and-attribute tower."""
     pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
     """The user model and the item embeddings."""
+    pinsage: PinSageConfig = PinSageConfig()
+    """Item vectors from one graph."""
+    multibisage: MultiBiSageConfig = MultiBiSageConfig()
+    """Item vectors from several graphs."""

@@ -7,7 +7,6 @@ Every row is fitted on what happened before B and asked once, for the whole test
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,14 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corkboard.artifacts import content_hash
 from corkboard.embeddings.config import PinnerFormerConfig
 from corkboard.embeddings.histories import Histories
 from corkboard.experiments.baselines import baseline_scorers
 from corkboard.experiments.evaluate import POPULARITY, Scorer, retrieval_figures, retrieval_measures
 from corkboard.experiments.ml_1m import no_content
 from corkboard.experiments.real_config import GroceryConfig
-from corkboard.experiments.real_data import TOWER_CODE, Say, data_file, evaluation_of, table_of_runs
+from corkboard.experiments.real_data import TOWER_CODE, Say, data_file, evaluation_of, lake_of, table_of_runs
 from corkboard.experiments.result import Evaluation, Table
 from corkboard.experiments.spine_runs import Context, Job, Run, UserRunStore, code_hash, run_jobs
 from corkboard.experiments.task import RetrievalTask, retrieval_task
@@ -69,16 +67,7 @@ def prepared_lake(folder: Path, runs: Path) -> Lake:
     source = data_file(Path(folder).parent, Path(folder).name)
     importer = find_importer(source, IMPORTER)
     assert importer is not None
-    files = [(file.name, _digest(file)) for file in importer.files(source)]
-    place = Path(runs) / "lakes" / content_hash(files, code_hash("lake"))
-    if not (place / "imports").exists():
-        ingest_outside(place, source, IMPORTER)
-    return Lake(place)
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return lake_of(importer.files(source), runs, code_hash("lake"), lambda place: ingest_outside(place, source, IMPORTER))
 
 
 def jobs_of(lake: Lake, task: RetrievalTask, config: GroceryConfig, seeds: int) -> list[Job]:

@@ -1,9 +1,9 @@
 """Finding out that a model has seen what it is tested on.
 
 Three nets, from certain to statistical. Cuts: every artefact says before which moment it read the lake, and one that says a later
-moment than the calendar allows is refused. Ceilings and gaps: a row above the oracle, or one far better on the test than on
-validation, raises an alarm. Time shift: the same recipe, built on a lake that is sealed at an earlier cut, must do about as well
-on the days after that cut.
+moment than the calendar allows is refused; a finished graph is also held against the log, edge by edge. Ceilings and gaps: a row above
+the oracle, or one far better on the test than on validation, raises an alarm. Time shift: the same recipe, built on a lake that is
+sealed at an earlier cut, must do about as well on the days after that cut.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from corkboard.artifacts import Artifact
 from corkboard.errors import LeakError
 from corkboard.experiments.config import EvaluationConfig
 from corkboard.experiments.result import Table
+from corkboard.graph.bipartite import BipartiteGraph
+from corkboard.graph.config import PruningConfig
+from corkboard.graph.from_lake import Edges, follow_edges, item_edges
+from corkboard.graph.graphs import FOLLOW
 from corkboard.lake.calendar import DAY_MS, Calendar
 from corkboard.lake.lake import Lake
 from corkboard.metrics.intervals import ENOUGH, PerUser, compare, percentile_interval, resampled_values
@@ -57,6 +61,45 @@ def require_before(name: str, frame: pl.DataFrame, cut_ms: int, column: str = "t
             found=f"{len(late):,} of {len(frame):,} rows, the last at {late[column].max()}",
             expected=f"{column} < {cut_ms}",
         )
+
+
+def require_no_later_edges(edges: Mapping[str, Edges], cut_ms: int) -> None:
+    """Raise :class:`LeakError` for the first graph, by name, with an edge that was made at or after ``cut_ms``."""
+    for name, found in edges.items():
+        require_before(f"The graph {name}", found.select("time_ms").collect(), cut_ms)
+
+
+def require_known_edges(graphs: Mapping[str, BipartiteGraph], lake: Lake, cut_ms: int, config: PruningConfig | None = None) -> None:
+    """Raise :class:`LeakError` where a finished graph, by name, has an edge that only the log from ``cut_ms`` on accounts for.
+
+    A graph keeps no times, so each edge is looked up in ``lake``, which must reach beyond the cut, under the settings the graph was made
+    with: it may not be among what the whole lake makes and what the lake until the cut does not. That finds edges of later actions, and
+    those that only later enough people stood behind. Edges that the lake does not account for at all, as of data of another kind or
+    of people who have been deleted since, are not judged.
+    """
+    early, late = (item_edges(part, config) | {FOLLOW: follow_edges(part, config)} for part in (lake.until(cut_ms), lake))
+    for name in [name for name in graphs if name in late]:
+        edges = _pairs_of(graphs[name])
+        keys = [key for key in ("left", "right", "tenant") if key in edges.columns and key in late[name].collect_schema()]
+        later = late[name].select(keys).unique()
+        if name in early:
+            later = later.join(early[name].select(keys).unique(), on=keys, how="anti")
+        found = edges.lazy().join(later, on=keys, how="semi").collect()
+        if len(found):
+            raise LeakError(
+                f"The graph {name} has edges of the evaluation period",
+                found=f"{len(found):,} of {len(edges):,} edges, such as one of {found['left'][0]}",
+                expected=f"edges that the log before {cut_ms} accounts for",
+                hint="Make it from a lake that ends at the cut: `graphs(lake.until(cut), item_ids)`.",
+            )
+
+
+def _pairs_of(graph: BipartiteGraph) -> pl.DataFrame:
+    """The edges of a graph by id: left, right, and the tenant of the right node where the graph tells tenants apart."""
+    lefts, rights = (pl.Series(name, list(ids), pl.String) for name, ids in (("left", graph.left_ids), ("right", graph.right_ids)))
+    nodes = rights.to_frame() if graph.owners is None else rights.to_frame().hstack(graph.owners.select("tenant"))
+    owners = np.repeat(np.arange(len(graph.left)), graph.left.degrees)
+    return lefts.gather(owners).to_frame().hstack(nodes[np.asarray(graph.left.neighbours)])
 
 
 def beats_the_ceiling(

@@ -17,7 +17,7 @@ from corkboard.lake.schema import POSITIVE, user_key_expr
 from corkboard.metrics.intervals import ENOUGH
 from corkboard.ranking.config import RowsConfig
 from corkboard.ranking.labels import heads_in, label_slots
-from corkboard.ranking.pages import SLOT_COLUMNS, impression_pages
+from corkboard.ranking.pages import HOME, SLOT_COLUMNS, impression_pages
 from corkboard.ranking.sampling import acted_items
 from corkboard.seeds import generator
 
@@ -64,7 +64,7 @@ def logged_pages(lake: Lake, calendar: Calendar, config: EvaluationConfig | None
     heads = heads_in(actions)
     if not heads:
         raise InputError("Nothing was done in the test days", expected="actions on items from the cut on", hint="Choose another test span.")
-    slots = impression_pages(lake, before_ms, end_ms, rows.surfaces)
+    slots = impression_pages(lake, before_ms, end_ms, HOME)
     if slots.is_empty():
         return sampled_pages(lake, calendar, config)
     slots, random_order, warnings = _random_slice(slots)

@@ -6,17 +6,20 @@ one JSON each with its figures by user, a time budget that is kept, and "not mea
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from corkboard import __version__
+from corkboard.artifacts import content_hash
 from corkboard.errors import NotFound
 from corkboard.experiments.config import EvaluationConfig
 from corkboard.experiments.result import Cell, Evaluation, Measure, Row, Table
 from corkboard.experiments.seeded import seeded_rows
 from corkboard.experiments.spine_runs import Finished, Job, Run, UserRunStore
+from corkboard.lake.lake import Lake
 
 Say = Callable[[str], None]
 
@@ -43,6 +46,26 @@ def data_file(folder: Path, name: str) -> Path:
     if not path.exists():
         raise NotFound("The data is not there", found=str(path), hint="Name the folder that holds it with --data; nothing is downloaded.")
     return path
+
+
+def lake_of(files: Sequence[Path], runs: Path, code: str, make: Callable[[Path], object]) -> Lake:
+    """The lake that ``make(folder)`` makes of ``files``, below ``runs``: one for each content of them and each ``code``."""
+    place = Path(runs) / "lakes" / content_hash(digest(files), code)
+    whole = place / "imports" / "whole"
+    if not whole.exists():
+        make(place)
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.touch()
+    return Lake(place)
+
+
+def digest(files: Sequence[Path]) -> str:
+    """A hash of the names and the contents of files."""
+    parts = []
+    for file in files:
+        with open(file, "rb") as opened:
+            parts.append((file.name, hashlib.file_digest(opened, "sha256").hexdigest()))
+    return content_hash(parts)
 
 
 def table_of_runs(

@@ -7,21 +7,16 @@ claims and controls are judged over seeds (:mod:`corkboard.experiments.spine_cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from corkboard.experiments import spine_claims as claims
-from corkboard.experiments.spine_claims import CONTROLS, Control, ControlResult, Judged, SpineClaim
+from corkboard.experiments.measured import MAIN, Measured
+from corkboard.experiments.spine_claims import CONTROLS
 from corkboard.experiments.spine_config import SpineConfig
 from corkboard.experiments.spine_models import CONTENT, OBJECTIVES, RANKERS, RANKING_CODE, RETRIEVAL_CODE, TRUTH
-from corkboard.experiments.spine_runs import Finished, Job, Run, Say, UserRunStore, code_hash, run_jobs
-from corkboard.metrics.intervals import Interval, PerUser
+from corkboard.experiments.spine_runs import Job, Run, Say, UserRunStore, code_hash, run_jobs
 from corkboard.world.config import WORLD_VERSION
-
-MAIN = "as it is"
-"""The world with all of its causes."""
 
 BASELINES = (claims.POPULAR, claims.DECAYED, claims.KNN, claims.EASE, CONTENT)
 _GUESS = {
@@ -37,62 +32,8 @@ _OPTIONAL = (claims.DEEP, claims.BOTH)
 """Rankers that are run last, where minutes are left."""
 
 
-@dataclass(frozen=True)
-class SpineResult:
-    """Every figure there is, by world, variant and seed, and what follows from them."""
-
-    config: SpineConfig
-    seeds: Sequence[int]
-    runs: Mapping[tuple[str, str, int], Run]
-    store: UserRunStore
-    finished: Finished
-    _read: dict[tuple[str, str, int], tuple[dict[str, float], dict[str, PerUser]]] = field(default_factory=dict, repr=False)
-
-    def figures(self, world: str, variant: str, seed: int) -> dict[str, float]:
-        """Figures and facts of one run; empty where it was not measured."""
-        return self._run(world, variant, seed)[0]
-
-    def _run(self, world: str, variant: str, seed: int) -> tuple[dict[str, float], dict[str, PerUser]]:
-        """Figures and figures by user, each file read once."""
-        key = (world, variant, seed)
-        if key not in self._read:
-            run = self.runs.get(key)
-            self._read[key] = ((self.store.get(run.config, seed) or {}), self.store.by_user(run)) if run else ({}, {})
-        return self._read[key]
-
-    def contrast(self, claim: SpineClaim, world: str, by_truth: bool = False) -> dict[int, float | None]:
-        """The value of a claim's contrast in each seed; None where a figure is missing."""
-        of = claims.by_truth(claim.contrast) if by_truth else claim.contrast
-        return {seed: self._value(of, world, seed) for seed in self.seeds}
-
-    def _value(self, contrast: Any, world: str, seed: int) -> float | None:
-        def figure(variant: str, measure: str) -> float:
-            return self.figures(world, variant, seed)[measure]
-
-        try:
-            return float(contrast(figure))
-        except (KeyError, ZeroDivisionError):
-            return None
-
-    def claim(self, claim: SpineClaim, by_truth: bool = False) -> Judged:
-        """A claim over seeds."""
-        return claims.judge(self.contrast(claim, MAIN, by_truth), self.config.evaluation.level)
-
-    def control(self, control: Control, by_truth: bool = False) -> ControlResult:
-        """A control over seeds."""
-        on, off = (self.contrast(control.claim, world, by_truth) for world in (MAIN, control.world))
-        return claims.judge_control(control, on, off, self.config.evaluation.level)
-
-    def within(self, claim: SpineClaim, seed: int) -> Interval | None:
-        """The interval of a claim in one seed, over users; None where a figure is missing."""
-        figures: dict[tuple[str, str], PerUser] = {}
-        for variant, measure in sorted(claim.needs()):
-            found = self._run(MAIN, variant, seed)[1]
-            if measure not in found:
-                return None
-            figures[variant, measure] = found[measure]
-        evaluation = self.config.evaluation
-        return claims.within_seed(claim.contrast, figures, evaluation.replicates, evaluation.seed, evaluation.level)
+SpineResult = Measured[SpineConfig]
+"""Every figure of the spine there is, by world, variant and seed."""
 
 
 def run_spine(folder: Path, config: SpineConfig, seeds: int, minutes: float, say: Say, workers: int = 2) -> SpineResult:

@@ -30,7 +30,7 @@ class SpineConfig(Section):
     """The content tower, trained before A."""
     pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
     """The user model; objectives differ in nothing else."""
-    rows: RowsConfig = RowsConfig(max_rows=250_000)
+    rows: RowsConfig = RowsConfig(max_rows=250_000, surfaces=("home",))
     """Training rows of the rankers: all pages of the 14 days, for saves are what is short."""
     hybrid: HybridConfig = HybridConfig(
         features="batch",
@@ -67,10 +67,10 @@ class SpineConfig(Section):
             "hybrid": {"epochs": 1},
             "evaluation": {"replicates": 200},
         }
-        return cls.model_validate(_laid_over(base.model_dump(), small))
+        return cls.model_validate(laid_over(base.model_dump(), small))
 
 
-def _laid_over(below: dict, above: dict) -> dict:
+def laid_over(below: dict, above: dict) -> dict:
     """``above`` over ``below``, section by section."""
-    merged = {key: _laid_over(below[key], value) if isinstance(value, dict) else value for key, value in above.items()}
+    merged = {key: laid_over(below[key], value) if isinstance(value, dict) else value for key, value in above.items()}
     return {**below, **merged}

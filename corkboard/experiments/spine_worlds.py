@@ -49,7 +49,7 @@ class SpineWorld:
         world = config.world.model_dump(mode="json")
         given = (world, config.calendar.model_dump(mode="json"), config.content.model_dump(mode="json"), config.requests, config.times)
         folder = root / "worlds" / content_hash(seed, off, *given, code_hash(*_CODE))
-        with _alone(folder.with_suffix(".lock")):
+        with alone_at(folder.with_suffix(".lock")):
             if not (folder / "whole.json").exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 _make(folder, config, seed, off, doing)
@@ -124,7 +124,7 @@ def content_vectors(lake: Lake, calendar: Calendar, config: SpineConfig, seed: i
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone_at(lock: Path) -> Iterator[None]:
     """Hold a file lock: two jobs of one world make it once. It goes with the process that holds it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "w") as file:

@@ -46,6 +46,16 @@ class ExplorationConfig(Section):
     """Share of pages whose items are put into random order. Only those log a propensity."""
 
 
+class RelatedPageConfig(Section):
+    """What is different about a page beside an item."""
+
+    relevance_weight: float = Field(1.0, ge=0)
+    """What belonging to the item counts beside the ranker's utility; both are standardised over the candidates. 0 leaves the order to the
+    ranker, which may prefer what this user always likes; from about 3 on the user hardly counts."""
+    diversity: DiversityConfig = DiversityConfig(strength=0.15, max_category_share=1.0)
+    """How such a page is spread: less than others, for what belongs to one item is alike, and mostly of its category."""
+
+
 class FeedConfig(Section):
     """Settings of the feed."""
 
@@ -76,5 +86,7 @@ class FeedConfig(Section):
     """When an item has been seen enough."""
     diversity: DiversityConfig = DiversityConfig()
     """How a page is spread."""
+    related: RelatedPageConfig = RelatedPageConfig()
+    """Pages beside an item."""
     exploration: ExplorationConfig = ExplorationConfig()
     """Pages in random order."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from corkboard.feed.rules import EXPLANATIONS
 from corkboard.ranking.config import UtilityWeights
+from corkboard.ranking.features import RELATED
 from corkboard.ranking.ranker import Contributes, Ranker, RankerInput
 from corkboard.ranking.utility import logged_weights, utility_terms, weight_vector
 
@@ -34,11 +35,11 @@ def explain(
 ) -> dict[str, Any]:
     """Plain JSON values about one item of one request.
 
-    Always ``request_id``, ``item_id``, ``on_page`` and ``why``; where known ``sources``, ``stages`` (rank from 1 and score after
-    the candidate sources, the light ranker, the full ranker and the page; a ranker that is missing or failed has none), ``heads``
-    (probabilities), ``utility`` (terms by head),
-    ``inputs`` (what the rankers read of the user: newest actions, user vector), ``features`` (those that count most, by what
-    they do to the utility when set to their mean) and ``rules``.
+    Always ``request_id``, ``item_id``, ``on_page`` and ``why``, of a related page ``beside``, the item that it is beside; where known
+    ``sources``, ``stages`` (rank from 1 and score after the candidate sources, the light ranker, the full ranker and the page; a ranker
+    that is missing or failed has none), ``heads`` (probabilities), ``utility`` (terms by head), ``inputs`` (what the rankers read of the
+    user: newest actions, user vector), ``features`` (those that count most, by what they do to the utility when set to their mean) and
+    ``rules``.
     ``ranker`` must be the one the page was made with; without it the features are only listed. ``given`` is the page's request
     with this item as its only candidate, for rankers that read more than features.
     """
@@ -50,6 +51,8 @@ def explain(
         "item_id": item_id,
         "on_page": slot is not None,
     }
+    if served.get("surface") == RELATED:
+        answer["beside"] = served["context_item_id"]
     standing = _standing(trace, item_id)
     if slot is not None:
         answer |= _on_page(served, slot, standing, trace, _Asked(ranker, most_features, given))
@@ -79,6 +82,7 @@ def _standing(trace: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
         "kept": len(kept),
         "went_on": place in kept,
         "fatigue": trace["fatigue"].get(item_id, 0.0),
+        "relevance": trace.get("relevance", {}).get(item_id, 0.0),
     }
 
 
@@ -158,9 +162,16 @@ def _features(
 
 
 def _tastes(standing: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    if standing is None or not standing["fatigue"]:
+    if standing is None:
         return []
-    return [{"rule": "fatigue", "effect": f"shown before, which costs {standing['fatigue']:.2f} standard deviations of the scores"}]
+    rules = []
+    if standing["relevance"]:
+        effect = f"how it belongs to the item beside adds {standing['relevance']:+.2f} standard deviations of the scores"
+        rules.append({"rule": "relevance", "effect": effect})
+    if standing["fatigue"]:
+        effect = f"shown before, which costs {standing['fatigue']:.2f} standard deviations of the scores"
+        rules.append({"rule": "fatigue", "effect": effect})
+    return rules
 
 
 def _candidate_only(trace: Mapping[str, Any], item_id: str, standing: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The home surface: state -> rules -> candidates -> light ranker -> features -> ranker -> utility -> diversity -> page -> served row.
+"""Pages: state -> rules -> candidates -> light ranker -> features -> ranker -> utility -> diversity -> page -> served row.
 
-Some 400 candidates go into the light ranker, some 120 of them into features and the full ranker. What is known of the user
-is looked up once a request (:class:`~corkboard.ranking.request.RequestSide`) and read by every stage.
+The home surface, and that of the items beside an item, which differs in what :mod:`corkboard.feed.related` says. Some 400
+candidates go into the light ranker, some 120 of them into features and the full ranker. What is known of the user is looked up
+once a request (:class:`~corkboard.ranking.request.RequestSide`) and read by every stage.
 
 A :class:`Feed` holds the parts of one release and is swapped as a whole; it keeps nothing about users. What cannot be
 computed degrades to the next best thing and is named in the page's notes.
@@ -24,23 +25,26 @@ from corkboard.feed.cursor import Cursor, chain_of, read_cursor
 from corkboard.feed.diversity import spread, standardise
 from corkboard.feed.explain import explain
 from corkboard.feed.filters import PageFilter, parse_filter
+from corkboard.feed.live_saves import LiveSaves, news_since
 from corkboard.feed.page import Note, Page, RecommendRequest, note
 from corkboard.feed.parts import FeedParts, LiveItems, load_parts
 from corkboard.feed.reasons import Reasons
+from corkboard.feed.related import asked_beside, filled_from, found_by_sources, relevance
 from corkboard.feed.rules import Allowed, apply_rules, fatigue, relax
 from corkboard.feed.served import Chosen, Ranked, Shortlist, served_row, trace_of
+from corkboard.graph.config import WalkConfig
 from corkboard.lake.schema import DEFAULT_TENANT, user_key
 from corkboard.ranking.config import UtilityWeights
-from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.ranking.features import FEATURE_NAMES, RELATED, beside_row
 from corkboard.ranking.history import logged_history
 from corkboard.ranking.ranker import Ranker, RankerInput
 from corkboard.ranking.request import RequestSide, UserVector, usable_vector
 from corkboard.ranking.user_side import user_side
 from corkboard.ranking.utility import changed_weights, utility
-from corkboard.retrieval.blend import FILL, Retrieved
+from corkboard.retrieval.blend import Retrieval, Retrieved
 from corkboard.retrieval.candidates import CandidateRequest
 from corkboard.retrieval.catalogue import Catalogue
-from corkboard.retrieval.config import SourceConfig
+from corkboard.retrieval.config import RelatedConfig, SourceConfig
 from corkboard.seeds import generator
 from corkboard.state.memory import MemoryStore
 from corkboard.state.stores import Store
@@ -48,7 +52,7 @@ from corkboard.state.user_state import UserState
 
 __all__ = ["SURFACES_SERVED", "Feed", "Page", "RecommendRequest"]
 
-SURFACES_SERVED = ("home",)
+SURFACES_SERVED = ("home", RELATED)
 """Surfaces that are built."""
 
 
@@ -69,6 +73,8 @@ class _Moment:
     page_number: int
     notes: list[Note]
     weights: UtilityWeights
+    beside: int = -1
+    """The row of the item that a related page is beside; -1 on home, and for an item that is not known."""
     vector: UserVector | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -96,7 +102,7 @@ class Feed:
         self.watermark = 0
         self.has_base = True
         """Whether the store knows what users did before it was made. Otherwise somebody it knows nothing of may still be known."""
-        self._live = LiveItems(parts)
+        self._live, self._saves = LiveItems(parts), LiveSaves(parts)
 
     @classmethod
     def load(
@@ -109,14 +115,17 @@ class Feed:
         watermark: int = 0,
         seed: int = 0,
         stats_day: int | None = None,
+        related: RelatedConfig | None = None,
+        walk: WalkConfig | None = None,
     ) -> Feed:
-        """Load ``release`` and bring its overlay up to date with items that reached ``store`` after ``watermark``.
+        """Load ``release`` and bring its overlays up to date with the items and saves that reached ``store`` after ``watermark``.
 
-        ``stats_day`` takes the counters as they were when that day began, for pages of the past.
+        ``stats_day`` takes the counters as they were when that day began, for pages of the past. ``related`` are the sources of pages
+        beside an item, ``walk`` how long the walks of a request are.
 
         A store that cannot be read leaves the overlay empty; :meth:`catch_up` fills it later.
         """
-        feed = cls(load_parts(release, sources or SourceConfig(), stats_day), store, config, weights, seed)
+        feed = cls(load_parts(release, sources or SourceConfig(), stats_day, related, walk), store, config, weights, seed)
         feed.watermark = watermark
         try:
             feed.catch_up()
@@ -135,7 +144,7 @@ class Feed:
         """
         settings = self.settings.model_copy(update={"exploration": ExplorationConfig()}) if in_order else self.settings
         other = Feed(self.parts, self.store, settings, weights, self.seed)
-        other.watermark, other._live = self.watermark, self._live
+        other.watermark, other._live, other._saves = self.watermark, self._live, self._saves
         return other
 
     def use_weights(self, weights: UtilityWeights) -> None:
@@ -143,11 +152,14 @@ class Feed:
         self.weights = weights
 
     def warm_up(self) -> None:
-        """Make a page for somebody made up, so that nobody waits for what is computed once: item sides, networks, lazy imports."""
+        """Make a page of each kind for somebody made up: nobody shall wait for what is computed once (item sides, networks, imports)."""
         store, now_ms = MemoryStore(), int(time.time() * 1000)
         rows = np.flatnonzero(self.catalogue.available)[:_WARM_ACTIONS]
         store.append([_made_up(item_id, now_ms - 60_000 * (1 + n)) for n, item_id in enumerate(self.catalogue.ids_of(rows))])
-        Feed(self.parts, store, self.settings, self.weights).recommend(RecommendRequest(user_id=_WARM_USER, now_ms=now_ms, log=False))
+        feed = Feed(self.parts, store, self.settings, self.weights)
+        feed.recommend(RecommendRequest(user_id=_WARM_USER, now_ms=now_ms, log=False))
+        for item_id in self.catalogue.ids_of(rows[:1]):
+            feed.recommend(RecommendRequest(surface=RELATED, item_id=item_id, user_id=_WARM_USER, now_ms=now_ms, log=False))
 
     # ------------------------------------------------------------------------------------------------------- live items
 
@@ -156,11 +168,17 @@ class Feed:
         return self._live.add(rows)
 
     def catch_up(self) -> int:
-        """Take every item event that the store got since the last time. Raises :class:`StoreError` where it cannot be read."""
+        """Take every item event, and every save to a public board, that the store got since the last time; returns how many items were
+        new. Raises :class:`StoreError` where it cannot be read."""
         upto = self.store.sequence()
         if upto == self.watermark:
             return 0
-        taken = self.add_items([row for _, row in self.store.items_since(self.watermark)])
+        if self.parts.public_boards is None:
+            taken = self.add_items([row for _, row in self.store.items_since(self.watermark)])
+        else:
+            items, others = news_since(self.store, self.watermark)
+            taken = self.add_items(items)
+            self._saves.add(others)
         self.watermark = upto
         return taken
 
@@ -169,7 +187,8 @@ class Feed:
     def recommend(self, request: RecommendRequest) -> Page:
         """A page, whatever is missing; ``notes`` says what. Raises :class:`InputError` only for what the caller got wrong."""
         moment = self._arrive(request)
-        allowed = apply_rules(moment.state, moment.now_ms, self.catalogue, moment.wanted, moment.chain, self.settings.seen)
+        settings, chain = self.settings.seen, moment.chain
+        allowed = apply_rules(moment.state, moment.now_ms, self.catalogue, moment.wanted, chain, settings, moment.beside)
         allowed = self._enough(moment, allowed)
         moment.passed("rules")
         found = self._retrieve(moment, allowed)
@@ -205,7 +224,10 @@ class Feed:
         notes = list(self.parts.notes)
         wanted = parse_filter(request.filter)
         now_ms = int(time.time() * 1000) if request.now_ms is None else request.now_ms
-        moment = _Moment(request, uuid.uuid4().hex, now_ms, UserState(request.user_key), wanted, [], 1, notes, self.weights)
+        beside, unknown = asked_beside(request, self.parts.items)
+        moment = _Moment(request, uuid.uuid4().hex, now_ms, UserState(request.user_key), wanted, [], 1, notes, self.weights, beside)
+        if unknown:
+            moment.note("unknown_item")
         try:
             moment.state = self.store.state(request.user_key, request.tenant)
         except StoreError as error:
@@ -281,29 +303,42 @@ class Feed:
 
     def _retrieve(self, moment: _Moment, allowed: Allowed) -> Retrieved:
         vector = None if moment.vector is None else moment.vector.values
-        asked = CandidateRequest(moment.state, moment.now_ms, moment.request.surface, allowed.mask, self.catalogue, vector)
-        wanted = max(moment.request.k, self.parts.retrieval.settings.candidates)
-        try:
-            found = self.parts.retrieval.retrieve(asked, wanted)
-        except CorkboardError as error:
-            moment.note("source_failed", str(error))
-            found = type(self.parts.retrieval)([]).retrieve(asked, wanted)
+        surface, home = moment.request.surface, self.parts.retrieval
+        asked = CandidateRequest(moment.state, moment.now_ms, surface, allowed.mask, self.catalogue, vector, moment.beside)
+        found = self._brought(moment, home if moment.beside < 0 else self.parts.related, asked)
+        if moment.beside >= 0 and found_by_sources(found).sum() < min(moment.request.k, len(found)):
+            moment.note("few_related")
+            found = self._brought(moment, home, asked, found)
         if len(found) < moment.request.k:
             moment.note("short_catalogue")
-        real = np.array([sources != (FILL,) for sources in found.items.sources], bool)
+        real = found_by_sources(found)
         if real.sum() < min(moment.request.k, len(found)):
             moment.note("few_candidates")
         # what only fills up was brought by nothing: it completes a page, and is not ranked against what was
         return found.take(np.argsort(~real, kind="stable")[: max(int(real.sum()), moment.request.k)])
 
+    def _brought(self, moment: _Moment, retrieval: Retrieval, asked: CandidateRequest, before: Retrieved | None = None) -> Retrieved:
+        """Candidates of ``retrieval``, behind those that were found ``before``; the newest items where a source fails."""
+        wanted = max(moment.request.k, retrieval.settings.candidates)
+
+        def brought(sources: Retrieval) -> Retrieved:
+            return sources.retrieve(asked, wanted) if before is None else filled_from(sources, asked, before, wanted)
+
+        try:
+            return brought(retrieval)
+        except CorkboardError as error:
+            moment.note("source_failed", str(error))
+            return brought(Retrieval([]))
+
     def _request_side(self, moment: _Moment) -> RequestSide:
         """What the user brings to this request, looked up once for all candidates of all stages."""
         length = self.settings.sequence_length if self.settings.ranker_sequence else 0
-        return RequestSide.of(moment.state, moment.now_ms, moment.request.surface, self.parts.items, moment.vector, length)
+        asked = moment.request
+        return RequestSide.of(moment.state, moment.now_ms, asked.surface, self.parts.items, moment.vector, length, asked.item_id)
 
     def _shorten(self, moment: _Moment, request: RequestSide, found: Retrieved) -> Shortlist:
         """The candidates that go on to the full ranker, in the order of the sources: the light ranker's best. Without one, the first
-        that the sources brought."""
+        that the sources brought, and beside an item always these: the light ranker does not read the item."""
         most = max(self.settings.full_candidates, 4 * moment.request.k)
         scores = self._light_scores(moment, request, found.rows)
         kept = np.arange(len(found))
@@ -315,7 +350,7 @@ class Feed:
 
     def _light_scores(self, moment: _Moment, request: RequestSide, rows: np.ndarray) -> np.ndarray | None:
         light = self.parts.light
-        if light is None or not self.settings.light_ranker or not len(rows):
+        if light is None or not self.settings.light_ranker or moment.beside >= 0 or not len(rows):
             return None
         scores = light.scores(request, rows, moment.weights)
         if not np.isfinite(scores).all():
@@ -341,6 +376,7 @@ class Feed:
             probabilities=probabilities,
             utility=before if probabilities is None else utility(heads, probabilities, moment.weights),
             fatigue=fatigue(moment.state, moment.now_ms, found.items.item_ids, self.settings.seen),
+            relevance=relevance(found.items.scores, moment.beside, self.settings.related.relevance_weight),
         )
 
     def _probabilities(
@@ -358,10 +394,11 @@ class Feed:
 
     def _choose(self, moment: _Moment, ranked: Ranked) -> Chosen:
         catalogue, rows, k = self.catalogue, ranked.rows, moment.request.k
-        relevance = standardise(ranked.utility) - ranked.fatigue
+        worth = standardise(ranked.utility) + ranked.relevance - ranked.fatigue
+        taste = self.settings.diversity if moment.beside < 0 else self.settings.related.diversity
         vectors, _ = self.parts.items.vectors(rows)
         creators, categories = catalogue.codes("creator_id")[rows], catalogue.codes("category")[rows]
-        page = spread(relevance, vectors, creators, categories, k, self.settings.diversity)
+        page = spread(worth, vectors, creators, categories, k, taste)
         share = self.settings.exploration.share
         if share > 0 and len(page.order):
             draw = generator(self.seed, "exploration", moment.request_id)
@@ -370,7 +407,7 @@ class Feed:
         return Chosen(page.order, page.capped)
 
     def _answer(self, moment: _Moment, allowed: Allowed, found: Retrieved, shortlist: Shortlist, ranked: Ranked, chosen: Chosen) -> Page:
-        reasons = Reasons(found, self.catalogue, moment.state)
+        reasons = Reasons(found, self.catalogue, moment.state, moment.beside)
         taken = found.items.take(chosen.order)
         items = ItemList(
             taken.item_ids, ranked.utility[chosen.order], taken.sources, [reasons.of(place) for place in chosen.order.tolist()]
@@ -445,7 +482,9 @@ class Feed:
             return None
         history = logged_history(served["sequence"], now_ms, parts.items, self.settings.sequence_length)
         state = UserState(key)
-        request = RequestSide(state, now_ms, served["surface"], parts.items, user_side(state, now_ms, parts.items), history)
+        beside = beside_row(served["surface"], served["context_item_id"], parts.items)
+        user = user_side(state, now_ms, parts.items)
+        request = RequestSide(state, now_ms, served["surface"], parts.items, user, history, beside=beside)
         if parts.user_vectors is not None and served.get("user_vector_ms") is not None:
             values, newest_ms = parts.user_vectors.lookup(key)
             if values is not None and newest_ms == served["user_vector_ms"]:

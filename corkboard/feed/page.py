@@ -32,6 +32,11 @@ NOTES: Mapping[str, str] = {
     "session_only": "The visitor has no user id; only this session is known.",
     "empty_history": "The user has done nothing yet that tells a taste.",
     "few_candidates": "The candidate sources had too little; the page was filled up with the newest items.",
+    "no_graph": "The release has no graph; nothing is found by walks.",
+    "no_graph_vectors": "The release has no graph vectors; nothing is found by what people put together.",
+    "no_graph_encoder": "The release cannot place new items in its graph; they are found by content, age and popularity.",
+    "unknown_item": "The item that the page is beside is not known; the page is what home would show.",
+    "few_related": "Too little belongs to the item; the page was filled up with what home would show.",
     "other_tenant": "The release holds no items of this tenant.",
     "seen_again": "Too little is left that was not seen; items seen before are back.",
     "short_catalogue": "There are fewer items to show than were asked for.",
@@ -61,7 +66,8 @@ def note(code: str, detail: str = "") -> Note:
 class RecommendRequest:
     """One request for a page. Raises :class:`InputError` without user and session, and for k below 1.
 
-    ``now_ms`` is UTC milliseconds and None means the clock. ``log`` False serves a page that leaves no trace.
+    ``item_id`` is the item that a page of the surface "related" is beside; other pages only log it. ``now_ms`` is UTC milliseconds and None
+    means the clock. ``log`` False serves a page that leaves no trace.
     """
 
     surface: str = "home"

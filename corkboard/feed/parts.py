@@ -8,15 +8,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
 
-from corkboard.artifacts import Artifact, Release, Space
+from corkboard.artifacts import Artifact, EmbeddingTable, Release, Space
 from corkboard.embeddings.content import ContentTower
 from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.embeddings.user_vectors import UserVectors
@@ -29,11 +29,17 @@ from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.ranking.ranker import Ranker
 from corkboard.retrieval.blend import Retrieval
 from corkboard.retrieval.catalogue import Catalogue
-from corkboard.retrieval.config import SourceConfig
+from corkboard.retrieval.config import RelatedConfig, SourceConfig
 from corkboard.retrieval.index import ExactIndex, FaissIndex, Index, OverlayIndex
 from corkboard.retrieval.item_stats import ItemStats
 from corkboard.retrieval.neighbours import NeighbourTable
+from corkboard.retrieval.related import related_retrieval
 from corkboard.retrieval.sources import RetrievalParts
+
+if TYPE_CHECKING:
+    from corkboard.embeddings.multibisage import MultiBiSage
+    from corkboard.graph.config import WalkConfig
+    from corkboard.retrieval.walks import WalkedGraph
 
 log = logging.getLogger("corkboard.feed")
 
@@ -44,6 +50,9 @@ ROLES = (
     "index",
     "item_knn",
     "boards",
+    "graphs",
+    "multibisage",
+    "graph_index",
     "pinnerformer",
     "embedding_index",
     "user_vectors",
@@ -58,6 +67,9 @@ def _hybrid(artifact: Artifact) -> Ranker:
     """Imported only when a release has one: a feed without it does without PyTorch."""
     return import_module("corkboard.ranking.hybrid").HybridRanker.from_artifact(artifact)
 
+
+NEWER = "newer"
+"""A table of the artefact of graphs: the saves onto public boards since they end."""
 
 RANKERS: Mapping[str, Callable[[Artifact], Ranker]] = {"pointwise": PointwiseRanker.from_artifact, "hybrid": _hybrid}
 """How the ranker of an artefact is loaded, by the ``kind`` in its config."""
@@ -74,6 +86,15 @@ class FeedParts:
     retrieval: Retrieval
     tower: ContentTower | None = None
     item_tower: PinnerFormer | None = None
+    related: Retrieval = field(default_factory=lambda: Retrieval([]))
+    """The sources of pages beside an item."""
+    walks: WalkedGraph | None = None
+    """The graph that walks go over; where it is one of boards, saves are added to it while it serves."""
+    public_boards: frozenset[str] | None = None
+    """The boards of that graph, none of which is secret; None where it is not one of boards."""
+    graph_ms: int = 0
+    """When it was made, UTC ms: what is said of a board after this, it cannot know."""
+    graph_encoder: MultiBiSage | None = None
     user_vectors: UserVectors | None = None
     light: LightItems | None = None
     ranker: Ranker | None = None
@@ -86,19 +107,39 @@ class FeedParts:
     def catalogue(self) -> Catalogue:
         return self.items.catalogue
 
+    @property
+    def graph_vectors(self) -> Index | None:
+        """MultiBiSage vectors of all items, live ones included."""
+        return self.items.graph
 
-def load_parts(release: Release, sources: SourceConfig, stats_day: int | None = None) -> FeedParts:
-    """Load every part of ``release`` that can be read; with counters as they were when ``stats_day`` began, where it is given."""
+
+def load_parts(
+    release: Release,
+    sources: SourceConfig,
+    stats_day: int | None = None,
+    related: RelatedConfig | None = None,
+    walk: WalkConfig | None = None,
+) -> FeedParts:
+    """Load every part of ``release`` that can be read; with counters as they were when ``stats_day`` began, where it is given, and
+    without the saves that the release keeps beside its graph, which are newer than such a day.
+
+    ``sources`` and ``related`` are those of home and of pages beside an item; ``walk`` says how long walks are.
+    """
     notes: list[Note] = []
     catalogue = _load(release, "catalogue", Catalogue.from_artifact, notes, "no_catalogue")
     if catalogue is None:
         catalogue = Catalogue(pl.DataFrame(schema={"item_id": pl.String}))
+    role = release.get("catalogue")
+    tenant = DEFAULT_TENANT if role is None else role.config.get("tenant", DEFAULT_TENANT)
     stats = _load(release, "stats", ItemStats.from_artifact, notes, "no_stats")
     stats = None if stats is None else stats_in_rows(stats, catalogue)
     stats = stats if stats is None or stats_day is None else stats.before(stats_day)
     tower = _load(release, "content", ContentTower.from_artifact, notes, "no_content_tower")
     index = _overlay(release, "index", catalogue, notes, "no_vectors")
     embedding = _overlay(release, "embedding_index", catalogue, notes, "no_embeddings")
+    graph = _overlay(release, "graph_index", catalogue, notes, "no_graph_vectors")
+    encoder = _load(release, "multibisage", partial(_graph_encoder, tower, graph), notes, "no_graph_encoder")
+    walked = _graph(release, partial(_walked, catalogue, tenant, walk, stats_day is None), notes)
     item_tower = _load(release, "pinnerformer", partial(_item_tower, embedding), notes, "no_item_tower")
     user_vectors = _load(release, "user_vectors", partial(_user_vectors, embedding), notes, "no_user_vectors")
     item_knn = _neighbours(release, "item_knn", catalogue, notes, "no_neighbours")
@@ -106,14 +147,19 @@ def load_parts(release: Release, sources: SourceConfig, stats_day: int | None = 
     ranked_by = _neighbours(release, "ranker_item_knn", catalogue, notes, None) or item_knn
     boards = _neighbours(release, "boards", catalogue, notes, None)
     features = None if stats is None else aligned_stats(stats, stats.last_day, catalogue)
-    items = ItemSide(catalogue, index, features, ranked_by, embedding)
+    items = ItemSide(catalogue, index, features, ranked_by, embedding, graph)
     light = _load(release, "light_ranker", partial(_light, items), notes, "no_light_ranker")
     ranker = _load(release, "ranker", partial(_ranker, items), notes, "no_ranker")
-    role = release.get("catalogue")
+    parts = RetrievalParts(index, item_knn, boards, stats, embedding, graph, walked.walks)
     return FeedParts(
         release=release.id,
         items=items,
-        retrieval=Retrieval.of(RetrievalParts(index, item_knn, boards, stats, embedding), sources),
+        retrieval=Retrieval.of(parts, sources),
+        related=related_retrieval(parts, related),
+        walks=walked.walks,
+        public_boards=walked.boards,
+        graph_ms=walked.made_ms,
+        graph_encoder=encoder,
         tower=tower,
         item_tower=item_tower,
         user_vectors=user_vectors,
@@ -121,7 +167,7 @@ def load_parts(release: Release, sources: SourceConfig, stats_day: int | None = 
         ranker=ranker,
         ranker_kind="blend" if ranker is None else release.artifacts["ranker"].config.get("kind", "blend"),
         artifacts=tuple(f"{name}={artifact.key}" for name, artifact in sorted(release.artifacts.items())),
-        tenant=DEFAULT_TENANT if role is None else role.config.get("tenant", DEFAULT_TENANT),
+        tenant=tenant,
         notes=tuple(notes),
     )
 
@@ -162,36 +208,55 @@ class LiveItems:
 
     def _remove(self, item_id: str) -> None:
         row = self._parts.catalogue.remove(item_id)
-        for index in (self._parts.items.index, self._parts.items.embedding):
+        for index in (self._parts.items.index, self._parts.items.embedding, self._parts.items.graph):
             if row >= 0 and isinstance(index, OverlayIndex):
                 index.remove(row)
 
     def _put(self, items: list[Mapping[str, Any]]) -> None:
-        """Catalogue, content tower, item tower, both overlays, and last the light ranker's item side."""
-        parts = self._parts
+        """Catalogue, vectors of each kind into their overlays, and last the light ranker's item side.
+
+        Each encoder reads what the one before it made: the content tower the item, the graph encoder content vectors (nobody has put a
+        new item beside anything), the item tower whichever of both it was trained on.
+        """
+        parts, ids = self._parts, [item["item_id"] for item in items]
         if not items:
             return
         rows = [parts.catalogue.add(item) for item in items]
-        contents = self._encoded(items)
-        if contents is not None and isinstance(parts.items.index, OverlayIndex):
-            _add_all(parts.items.index, rows, contents)
-        if contents is not None and parts.item_tower is not None and isinstance(parts.items.embedding, OverlayIndex):
-            _add_all(parts.items.embedding, rows, parts.item_tower.encode_items([item["item_id"] for item in items], contents))
+        made = [table for table in (self._contents(items),) if table is not None]
+        if made and parts.graph_encoder is not None:
+            made.append(EmbeddingTable(ids, _cold(parts.graph_encoder, made[0]), parts.graph_encoder.space))
+        for table in made:
+            for index in (parts.items.index, parts.items.graph):
+                _add_all(index, rows, table)
+            if parts.item_tower is not None and parts.item_tower.content_space == table.space:
+                embeddings = parts.item_tower.encode_items(ids, table.vectors)
+                _add_all(parts.items.embedding, rows, EmbeddingTable(ids, embeddings, parts.item_tower.space))
         if parts.light is not None:
             parts.light.refresh(np.array(rows, np.int64))
 
-    def _encoded(self, items: list[Mapping[str, Any]]) -> np.ndarray | None:
-        """float32 ``(n, dim)`` content vectors, None without a tower."""
-        if self._parts.tower is None:
+    def _contents(self, items: list[Mapping[str, Any]]) -> EmbeddingTable | None:
+        """Content vectors, None without a tower."""
+        tower = self._parts.tower
+        if tower is None:
             return None
         schema = TABLES["items"].schema
         frame = pl.DataFrame([{name: item.get(name) for name in schema} for item in items], schema=schema)
-        return self._parts.tower.encode(frame.with_columns(created_ms=pl.col("time_ms")), max(item["time_ms"] for item in items))
+        vectors = tower.encode(frame.with_columns(created_ms=pl.col("time_ms")), max(item["time_ms"] for item in items))
+        return EmbeddingTable(frame["item_id"].to_list(), vectors, tower.space)
 
 
-def _add_all(index: OverlayIndex, rows: list[int], vectors: np.ndarray) -> None:
-    for row, vector in zip(rows, vectors, strict=True):
-        index.add(row, vector, index.space)
+def _add_all(index: Index | None, rows: list[int], table: EmbeddingTable) -> None:
+    """Put the vectors of ``table`` into an overlay of its space; any other index stays as it is."""
+    if isinstance(index, OverlayIndex) and index.space == table.space:
+        for row, vector in zip(rows, table.vectors, strict=True):
+            index.add(row, vector, table.space)
+
+
+def _cold(encoder: MultiBiSage, contents: EmbeddingTable) -> np.ndarray:
+    """float32 ``(n, dim)``: where items stand that nobody has put beside anything yet."""
+    from corkboard.embeddings.node_features import NodeFeatures
+
+    return encoder.encode(NodeFeatures.of(contents.ids, [contents]), None)
 
 
 def _load(release: Release, role: str, load: Callable[[Artifact], Part], notes: list[Note], missing: str | None) -> Part | None:
@@ -224,6 +289,60 @@ def _ranker(items: ItemSide, artifact: Artifact) -> Ranker:
     if isinstance(space, Space) and _space_of(items.index) != space:
         _space_of(items.embedding).require(space)
     return ranker
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """The walked graph and what is known of its boards."""
+
+    walks: WalkedGraph | None = None
+    boards: frozenset[str] | None = None
+    made_ms: int = 0
+
+
+def _graph(release: Release, load: Callable[[Artifact], _Walked], notes: list[Note]) -> _Walked:
+    """The walked graph, with a note where there is none or no edge is in it."""
+    found = _load(release, "graphs", load, notes, "no_graph")
+    if found is None:
+        return _Walked()
+    if found.walks is None:
+        notes.append(note("no_graph"))
+    return found
+
+
+def _walked(catalogue: Catalogue, tenant: str, walk: WalkConfig | None, newest: bool, artifact: Artifact) -> _Walked:
+    """Walks are compiled, so they are imported only when a release has a graph; nothing where no edge is in it. ``newest`` adds the public
+    saves that lie beside it."""
+    from corkboard.graph.graphs import Graphs
+    from corkboard.retrieval.walks import WalkedGraph
+
+    graphs = Graphs.from_artifact(artifact)
+    if graphs.walked is None:
+        return _Walked()
+    graph = graphs.by_name[graphs.walked]
+    walks = WalkedGraph.of(graph, catalogue, walk, tenant=tenant)
+    if graph.name != "board":
+        return _Walked(walks)
+    owners = [tenant] * len(graph.right_ids) if graph.owners is None else graph.owners["tenant"]
+    boards = {board for board, owner in zip(graph.right_ids, owners, strict=True) if owner == tenant}
+    if newest and (artifact.path / f"{NEWER}.parquet").exists():
+        newer = artifact.table(NEWER).filter(pl.col("tenant") == tenant)
+        for item, board in zip(catalogue.rows(newer["item_id"]).tolist(), newer["board_id"], strict=True):
+            walks.add(item, board)
+        boards.update(newer["board_id"])
+    return _Walked(walks, frozenset(boards), artifact.manifest["created_ms"])
+
+
+def _graph_encoder(tower: ContentTower | None, graph: Index | None, artifact: Artifact) -> MultiBiSage:
+    """For new items, which have content and no neighbours."""
+    from corkboard.embeddings.multibisage import MultiBiSage
+
+    model = MultiBiSage.from_artifact(artifact)
+    _space_of(graph).require(model.space)
+    if tower is not None:
+        (content,) = model.spaces
+        content.require(tower.space)
+    return model
 
 
 def _item_tower(embedding: Index | None, artifact: Artifact) -> PinnerFormer:

@@ -11,16 +11,27 @@ _SEEDED = {
     "item_knn": "Goes with {title}, which you {verb}",
     "same_board": "On the same boards as {title}",
     "same_creator": "By the creator of {title}",
+    "pinnersage": "Near to {title}, which you {verb}",
 }
 _UNTITLED = {
     "nearest": "Like something you {verb}",
     "item_knn": "Goes with something you {verb}",
     "same_board": "On the same boards as something you {verb}",
     "same_creator": "By the creator of something you {verb}",
+    "pinnersage": "Near to something you {verb}",
 }
+_BESIDE = {
+    "pixie": "From boards that hold {title}",
+    "same_board": "On the same boards as {title}",
+    "item_knn": "Goes with {title}",
+    "related_vectors": "Found beside things like {title}",
+    "related_content": "Like {title}",
+}
+"""On a page beside an item, for what was found by that item."""
 _PLAIN = {
     "followed": "From a creator you follow",
     "pinnerformer": "Near to what you have liked over time",
+    "pixie": "From boards that hold what you like",
     "fresh": "New, and near to what you like",
     "popular_1d": "Popular today",
     "popular_7d": "Popular this week",
@@ -38,10 +49,10 @@ OTHERWISE = "Something else to discover"
 
 
 class Reasons:
-    """Reasons for the candidates of one request."""
+    """Reasons for the candidates of one request; ``beside`` is the row of the item that its page is beside, -1 for none."""
 
-    def __init__(self, found: Retrieved, catalogue: Catalogue, state: UserState):
-        self._found, self._catalogue = found, catalogue
+    def __init__(self, found: Retrieved, catalogue: Catalogue, state: UserState, beside: int = -1):
+        self._found, self._catalogue, self._beside = found, catalogue, beside
         self._verbs: dict[str, str] = {}
         for action in state.positives():
             if action.item_id is not None:
@@ -56,6 +67,10 @@ class Reasons:
         if "followed" in ranked:
             return _PLAIN["followed"]
         seed = int(found.seeds[place])
+        if seed >= 0 and seed == self._beside:
+            by_item = next((name for name in ranked if name in _BESIDE), None)
+            if by_item is not None:
+                return _BESIDE[by_item].format(title=self._title(seed) or "this item")
         seeded = next((name for name in ranked if name in _SEEDED), None)
         if seeded is not None and seed >= 0:
             title, verb = self._title(seed), self._verbs.get(self._catalogue.ids[seed], "liked")

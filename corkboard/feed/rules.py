@@ -18,6 +18,7 @@ from corkboard.retrieval.catalogue import Catalogue
 from corkboard.state.user_state import UserState
 
 EXPLANATIONS = {
+    "beside": "it is the item that the page is beside",
     "hidden": "the user hid or reported it",
     "blocked_creator": "the user blocked its creator",
     "on_this_chain": "an earlier page of this chain showed it",
@@ -41,10 +42,12 @@ class Allowed:
 
 
 def apply_rules(
-    state: UserState, now_ms: int, catalogue: Catalogue, wanted: PageFilter, chain: Iterable[str], config: SeenConfig
+    state: UserState, now_ms: int, catalogue: Catalogue, wanted: PageFilter, chain: Iterable[str], config: SeenConfig, beside: int = -1
 ) -> Allowed:
-    """The items that may stand on a page for this user now."""
+    """The items that may stand on a page for this user now; ``beside`` is the row of the item that it is beside, -1 for none."""
     allowed = Allowed(wanted.mask(catalogue))
+    if 0 <= beside < len(allowed.mask):
+        _drop(allowed, catalogue, "beside", catalogue.ids_of([beside]))
     _drop(allowed, catalogue, "hidden", state.hidden)
     _drop(allowed, catalogue, "on_this_chain", chain)
     _drop(allowed, catalogue, "acted", acted_items(state, now_ms, config))

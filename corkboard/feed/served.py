@@ -56,6 +56,8 @@ class Ranked:
     """float32: what the page is ordered by before rules of taste: utility, or the score of the stage before without a ranker."""
     fatigue: np.ndarray
     """What having been shown costs, in standard deviations of ``utility``."""
+    relevance: np.ndarray
+    """What belonging to the item that the page is beside adds, in the same unit; zeros on other pages."""
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -146,6 +148,7 @@ def trace_of(
         "kept": shortlist.kept.tolist(),
         "utility": _rounded(ranked.utility),
         "fatigue": {ranked.item_ids[place]: round(float(ranked.fatigue[place]), _DIGITS) for place in np.flatnonzero(ranked.fatigue)},
+        "relevance": {ranked.item_ids[place]: round(float(ranked.relevance[place]), 3) for place in np.flatnonzero(ranked.relevance)},
         "capped": {ranked.item_ids[place]: name for place, name in chosen.capped.items()},
         "heads": list(ranked.heads) if ranked.probabilities is not None else [],
         "weights": dict(weights),

@@ -53,6 +53,14 @@ class Calendar:
     validation_days: int = 3
     held_out_share: float = 0.1
 
+    def last_quarter_ms(self, cut_ms: int) -> int:
+        """The midnight at which the last quarter of the time before ``cut_ms`` begins.
+
+        What reads a graph learns from what happened in that quarter on the graph as it stood before it, as it will be used: on what
+        comes after its graph.
+        """
+        return (cut_ms - (cut_ms - self.start_ms) // 4) // DAY_MS * DAY_MS
+
     @classmethod
     def of(cls, lake: Lake, config: CalendarConfig | None = None) -> Calendar:
         """Cut the days of the lake from their end: ``test_days``, before them ``rank_days``, and the rest before A.

@@ -23,6 +23,7 @@ from corkboard.retrieval.catalogue import Catalogue
 from corkboard.retrieval.index import ExactIndex
 from corkboard.retrieval.item_stats import ItemStats
 from corkboard.retrieval.sources import RetrievalParts
+from corkboard.retrieval.walks import WalkedGraph
 from corkboard.state.config import LimitsConfig
 from corkboard.state.replay import replay
 from corkboard.state.user_state import UserState
@@ -55,7 +56,7 @@ def user_vectors(models: TrainedModels, user_ids: Sequence[str], known_ms: int) 
     known = (rows >= 0) & (ends > histories.offsets[users])
     newest_ms = np.zeros(len(rows), np.int64)
     newest_ms[known] = histories.time_ms[ends[known] - 1]
-    return models.users.encode_users(histories, models.content, users, moments) * known[:, None], newest_ms
+    return models.users.encode_users(histories, models.graph, users, moments) * known[:, None], newest_ms
 
 
 class CandidateStage:
@@ -104,11 +105,14 @@ class CandidateStage:
         self._catalogue = catalogue = Catalogue(lake.items())
         index = ExactIndex(aligned_vectors(models.content, catalogue), models.content.space)
         embedding = ExactIndex(aligned_vectors(models.embeddings, catalogue), models.embeddings.space)
+        graph_vectors = ExactIndex(aligned_vectors(models.graph, catalogue), models.graph.space)
+        walked, walk = models.graphs.walked, models.settings.graph.walk
+        walks = None if walked is None else WalkedGraph.of(models.graphs.by_name[walked], catalogue, walk)
         actions = lake.actions()
         knn = ItemKNN.fit(actions, catalogue.ids, known_ms, settings.item_knn).table
         boards = board_neighbours(actions, lake.boards(), catalogue.ids, known_ms, settings.boards)
         stats = ItemStats.build(actions, lake.shown(), catalogue.ids, known_ms)
-        self._retrieval = Retrieval.of(RetrievalParts(index, knn, boards, stats, embedding), settings.sources)
+        self._retrieval = Retrieval.of(RetrievalParts(index, knn, boards, stats, embedding, graph_vectors, walks), settings.sources)
         features = aligned_stats(stats, known_ms // DAY_MS, catalogue)
         self._items = ItemSide(catalogue, index, features, aligned_neighbours(models.neighbours, catalogue), embedding)
         row_of = {item_id: row for row, item_id in enumerate(self._task.item_ids)}

@@ -27,7 +27,8 @@ from corkboard.experiments.scorers import ListScorer, PageScorer, PageScores
 from corkboard.experiments.task import retrieval_task
 from corkboard.lake.calendar import day_of
 from corkboard.pipeline.build import Builder
-from corkboard.pipeline.candidate_stage import CandidateStage, UserVectorScorer
+from corkboard.pipeline.candidate_stage import LISTED, CandidateStage, UserVectorScorer
+from corkboard.pipeline.evaluate_items import Baselines, PinnerSageLists, item_tables
 from corkboard.pipeline.trained import TrainedModels
 from corkboard.ranking.config import UtilityWeights
 from corkboard.ranking.features import POSITION_COLUMN
@@ -41,9 +42,10 @@ from corkboard.world.world import World
 
 
 def evaluate(builder: Builder, settings: Settings, world: World | None) -> Evaluation:
-    """Both tables, for the artefacts of ``builder`` (made now where they are stale). A world adds the oracle."""
+    """All tables, for the artefacts of ``builder`` (made now where they are stale). A world adds the oracle."""
     models = TrainedModels(builder, settings)
-    tables = [_retrieval(models, world), _ranking(models, world)]
+    retrieval, baselines = _retrieval(models, world)
+    tables = [retrieval, *item_tables(models, baselines), _ranking(models, world)]
     found = Evaluation.of(builder.lake, builder.calendar, [table for table in tables if table is not None], settings.evaluation)
     return replace(found, warnings=[*found.warnings, *models.warnings, *_other_than_live(models)])
 
@@ -52,7 +54,7 @@ def _other_than_live(models: TrainedModels) -> list[str]:
     """A warning where these are not the models of the live release: other settings or newer data made others."""
     live = Releases(models.builder.folder).current()
     serving = {} if live is None else {role: artifact.key for role, artifact in live.artifacts.items()}
-    measured = {role: models.artifacts[role].key for role in ("content", "pinnerformer") if role in serving}
+    measured = {role: models.artifacts[role].key for role in ("content", "multibisage", "pinnerformer") if role in serving}
     if models.ranker is not None:
         measured["ranker"] = models.artifacts["ranker/hybrid" if models.hybrid is not None else "ranker"].key
     what = " and the ".join(role for role, key in measured.items() if serving.get(role) != key)
@@ -62,20 +64,23 @@ def _other_than_live(models: TrainedModels) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- retrieval
 
 
-def _retrieval(models: TrainedModels, world: World | None) -> Table:
+def _retrieval(models: TrainedModels, world: World | None) -> tuple[Table, Baselines]:
+    """The table, and the baselines of it that the other tables ask, too."""
     builder, settings = models.builder, models.settings
     lake, calendar = builder.lake, builder.calendar
     task = retrieval_task(lake, calendar, settings.evaluation)
     scorers: dict[str, Scorer] = dict(baseline_scorers(lake, calendar, task, settings.evaluation, progress=builder.progress))
     scorers["content"] = VectorScorer(models.content.lookup(task.item_ids)[0])
     scorers["PinnerFormer"] = UserVectorScorer(models, models.embeddings.lookup(task.item_ids)[0])
+    scorers["PinnerSage"] = ListScorer(PinnerSageLists(models, task.item_ids, LISTED), len(task.item_ids))
     stage = CandidateStage(models, task)
     scorers["blend of sources"] = ListScorer(stage.blended, len(task.item_ids))
     if models.ranker is not None:
         scorers["blend, ranked"] = ListScorer(stage.ranked, len(task.item_ids))
     if world is not None:
         scorers["oracle"] = WorldRetrieval(world, task.item_ids, calendar.end_ms)
-    return evaluate_retrieval(task, scorers, settings.evaluation)
+    baselines = Baselines(task.item_ids, scorers["item-kNN"], scorers["EASE"])
+    return evaluate_retrieval(task, scorers, settings.evaluation), baselines
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,9 @@ class ReplayedPages:
         """A row for each slot, and bool ``(slots,)``: items that the catalogue of the day did not have, whose features are 0."""
         models, builder, slots = self._models, self._models.builder, self._pages.slots
         start_ms, end_ms = builder.calendar.rank_cut_ms, builder.calendar.end_ms
-        days = ItemDays(builder.lake, start_ms, end_ms, models.content, models.stats, models.neighbours, models.embeddings)
-        nightly = DailyUserVectors(models.users, models.histories, models.content, day_of(start_ms), day_of(end_ms - 1))
+        vectors = {"vectors": models.content, "embeddings": models.embeddings, "graph": models.graph}
+        days = ItemDays(builder.lake, start_ms, end_ms, stats=models.stats, neighbours=models.neighbours, **vectors)
+        nightly = DailyUserVectors(models.users, models.histories, models.graph, day_of(start_ms), day_of(end_ms - 1))
         progress, limits = partial(builder.progress, "replaying test pages"), models.settings.state.limits
         rows = page_rows(builder.lake, slots, self._pages.labels, self._pages.heads, days, nightly, progress=progress, limits=limits)
         features = np.nan_to_num(rows.features)

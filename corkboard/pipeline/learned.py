@@ -15,6 +15,7 @@ from corkboard.config import Section
 from corkboard.errors import CorkboardError, InputError
 from corkboard.lake.calendar import DAY_MS, Calendar, day_of
 from corkboard.lake.schema import DEFAULT_TENANT
+from corkboard.pipeline.graph_steps import BEFORE_RANKING, SERVING, graph_vectors
 from corkboard.pipeline.steps import Made, StepInput
 from corkboard.ranking.config import HybridConfig, LightConfig, PointwiseConfig, RowsConfig, UtilityWeights
 from corkboard.retrieval.config import SourceConfig
@@ -85,19 +86,19 @@ def train_pinnerformer(given: StepInput) -> Made:
     from corkboard.embeddings.histories import Histories
 
     items, cut_ms = given.lake.items(), given.calendar.item_cut_ms
-    content = content_vectors(given.artifacts["content"], items, cut_ms)
-    histories = Histories.of(given.lake.actions(), content.ids, given.config.history)
+    inputs = graph_vectors(given.artifacts, items, cut_ms)
+    histories = Histories.of(given.lake.actions(), inputs.ids, given.config.history)
     progress = partial(_training_progress, given, "training PinnerFormer")
-    model = pinnerformer_training.train_pinnerformer(histories, content, given.config, given.seed, cut_ms, progress)
+    model = pinnerformer_training.train_pinnerformer(histories, inputs, given.config, given.seed, cut_ms, progress)
     metrics = {"users": len(histories), "actions": len(histories.items), "items_with_id": len(model.item_ids)}
-    return Made(model.tensors(), model.tables(), model.config, metrics, makes=[model.space], requires=[content.space])
+    return Made(model.tensors(), model.tables(), model.config, metrics, makes=[model.space], requires=[inputs.space])
 
 
 def index_embeddings(given: StepInput) -> Made:
     """Item embeddings of every item there is, and the index that user vectors search."""
     from corkboard.retrieval.index import FaissIndex
 
-    embeddings, _ = item_embeddings(given.artifacts, given.lake.items(), given.calendar.end_ms)
+    embeddings, _ = item_embeddings(given.artifacts, given.lake.items(), given.calendar.end_ms, SERVING)
     index = FaissIndex.build(embeddings, given.config)
     return Made(index.tensors(), index.tables(), index.config, makes=[embeddings.space], requires=[embeddings.space])
 
@@ -108,16 +109,16 @@ def batch_users(given: StepInput) -> Made:
 
     from corkboard.embeddings.user_vectors import UserVectors, batch_user_vectors, changed_users
 
-    model, content = _user_model(given.artifacts, given.lake.items(), given.lake.cut_ms)
+    model, inputs = _user_model(given.artifacts, given.lake.items(), given.lake.cut_ms, SERVING)
     tenant, known_ms = given.config.tenant, given.lake.cut_ms
-    histories = histories_of(given.lake.actions().filter(pl.col("tenant") == tenant), model, content)
+    histories = histories_of(given.lake.actions().filter(pl.col("tenant") == tenant), model, inputs)
     earlier = [found for found in given.earlier() if model.space in found.requires and found.config["known_ms"] <= known_ms]
     newest = max(earlier, key=lambda found: (found.config["known_ms"], found.manifest["created_ms"]), default=None)
     try:
         before = None if newest is None else UserVectors.from_artifact(newest)
     except (CorkboardError, OSError):  # damaged, or of another version: it would only have saved work
         before = None
-    vectors = batch_user_vectors(model, histories, content, known_ms, before)
+    vectors = batch_user_vectors(model, histories, inputs, known_ms, before)
     metrics = {"users": len(vectors), "computed": len(changed_users(model, histories, known_ms, before))}
     return Made(tables=vectors.tables(), config=vectors.config | {"tenant": tenant}, metrics=metrics, requires=[model.space])
 
@@ -130,32 +131,36 @@ def content_vectors(artifact: Artifact, items: pl.DataFrame, now_ms: int) -> Emb
     return EmbeddingTable(items["item_id"].to_list(), tower.encode(items, now_ms), artifact.makes[0])
 
 
-def item_embeddings(artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int) -> tuple[EmbeddingTable, EmbeddingTable]:
-    """Item embeddings of ``items`` by the item tower, and the content vectors they are made from."""
-    model, content = _user_model(artifacts, items, now_ms)
-    return EmbeddingTable(content.ids, model.encode_items(content.ids, content.vectors), model.space), content
+def item_embeddings(
+    artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str = BEFORE_RANKING
+) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """Item embeddings of ``items`` by the item tower, and the MultiBiSage vectors they are made from."""
+    model, inputs = _user_model(artifacts, items, now_ms, neighbours)
+    return EmbeddingTable(inputs.ids, model.encode_items(inputs.ids, inputs.vectors), model.space), inputs
 
 
-def _user_model(artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int) -> tuple[PinnerFormer, EmbeddingTable]:
+def _user_model(
+    artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str = BEFORE_RANKING
+) -> tuple[PinnerFormer, EmbeddingTable]:
     from corkboard.embeddings.pinnerformer import PinnerFormer
 
-    return PinnerFormer.from_artifact(artifacts["pinnerformer"]), content_vectors(artifacts["content"], items, now_ms)
+    return PinnerFormer.from_artifact(artifacts["pinnerformer"]), graph_vectors(artifacts, items, now_ms, neighbours)
 
 
-def histories_of(actions: pl.DataFrame, model: PinnerFormer, content: EmbeddingTable) -> Histories:
-    """Histories over the items of ``content``, of the actions that ``model`` reads."""
+def histories_of(actions: pl.DataFrame, model: PinnerFormer, inputs: EmbeddingTable) -> Histories:
+    """Histories over the items of ``inputs``, of the actions that ``model`` reads."""
     from corkboard.embeddings.histories import Histories
 
-    return Histories.of(actions, content.ids, model.settings.history)
+    return Histories.of(actions, inputs.ids, model.settings.history)
 
 
 def daily_user_vectors(artifacts: Mapping[str, Artifact], lake: Lake, start_ms: int, end_ms: int, delay_days: int = 1) -> DailyUserVectors:
-    """What the nightly batch of each day of [start, end) would have served, by the frozen model."""
+    """What the nightly batch of each day of [start, end) would have served, by the frozen model on the graph as of ``start_ms``."""
     from corkboard.embeddings.user_vectors import DailyUserVectors
 
-    model, content = _user_model(artifacts, lake.items(), start_ms)
-    histories = histories_of(lake.actions(end_ms=end_ms), model, content)
-    return DailyUserVectors(model, histories, content, day_of(start_ms), day_of(end_ms - 1), delay_days)
+    model, inputs = _user_model(artifacts, lake.items(), start_ms)
+    histories = histories_of(lake.actions(end_ms=end_ms), model, inputs)
+    return DailyUserVectors(model, histories, inputs, day_of(start_ms), day_of(end_ms - 1), delay_days)
 
 
 # ------------------------------------------------------------------------------------------------------------- the rankers
@@ -231,13 +236,11 @@ def ranking_days(artifacts: Mapping[str, Artifact], lake: Lake, calendar: Calend
     from corkboard.retrieval.neighbours import NeighbourTable
 
     start_ms, items = calendar.item_cut_ms, lake.items()
-    if "pinnerformer" in artifacts:
-        embeddings, content = item_embeddings(artifacts, items, start_ms)
-    else:
-        embeddings, content = None, content_vectors(artifacts["content"], items, start_ms)
+    content = content_vectors(artifacts["content"], items, start_ms)
+    embeddings, graph = item_embeddings(artifacts, items, start_ms) if "pinnerformer" in artifacts else (None, None)
     stats = ItemStats.from_artifact(artifacts["stats"])
     neighbours = NeighbourTable.from_artifact(artifacts["item_knn/before_ranking"])
-    return ItemDays(lake, start_ms, calendar.rank_cut_ms, content, stats, neighbours, embeddings)
+    return ItemDays(lake, start_ms, calendar.rank_cut_ms, content, stats, neighbours, embeddings, graph)
 
 
 def ranking_rows(given: StepInput, days: ItemDays, user_vectors: DailyUserVectors | None = None, history_length: int = 0) -> TrainingRows:

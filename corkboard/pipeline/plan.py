@@ -4,10 +4,11 @@ do is in :mod:`corkboard.pipeline.learned`.
     catalogue  stats  states  content/hashed -> index/hashed                    1  popularity and content
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
-    content -> pinnerformer -> embedding_index, user_vectors                    4  + PinnerFormer
-    content, stats, item_knn/before_ranking -> ranker                           5  + ranker
-    all of these -> ranker/hybrid                                               6  + TransAct
-    ranker/hybrid -> light_ranker                                               7  + light ranker
+    graphs -> neighbours; content, neighbours -> multibisage -> graph_index     4  + MultiBiSage
+    multibisage -> pinnerformer -> embedding_index, user_vectors                5  + PinnerFormer
+    content, stats, item_knn/before_ranking -> ranker                           6  + ranker
+    all of these -> ranker/hybrid                                               7  + TransAct
+    ranker/hybrid -> light_ranker                                               8  + light ranker
 
 Which day each step reads up to is decided here and nowhere else; see ``docs/decisions/0001-the-way-through.md``.
 """
@@ -21,7 +22,7 @@ from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import ContentConfig
 from corkboard.lake.calendar import DAY_MS, Calendar
-from corkboard.pipeline import learned
+from corkboard.pipeline import graph_steps, learned
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
 from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
@@ -201,7 +202,49 @@ def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
         Step(
             "index", make_index, uncut, settings.retrieval.index, ("content",), code=("corkboard.retrieval.index", "corkboard.embeddings")
         ),
+        *_graph(settings, towers),
+        *_users(settings, towers),
         *_rankers(settings, towers),
+    ]
+
+
+_INPUTS = ("content", graph_steps.BEFORE_PAIRS)
+"""What the encoders of the graph learn from."""
+_ITEMS = ("content", graph_steps.BEFORE_RANKING, "multibisage")
+"""What the vectors of items are made from, as of A."""
+_SERVED_ITEMS = ("content", graph_steps.SERVING, "multibisage")
+"""The same, as of the beginning of the last day."""
+
+
+def _graph(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
+    graph, embeddings, code = settings.graph, settings.embeddings, ("corkboard.graph", "corkboard.embeddings.content")
+    pruning = graph_steps.GraphsStepConfig(pruning=graph.pruning)
+    walks = graph_steps.NeighboursStepConfig(neighbours=graph.neighbours, walk=graph.walk)
+    index = ("corkboard.retrieval.index", *towers)
+    multibisage = graph_steps.MultiBiSageStepConfig(encoder=embeddings.multibisage, pairs=embeddings.content.pairs)
+    pinsage = graph_steps.PinSageStepConfig(encoder=embeddings.pinsage, pairs=embeddings.content.pairs)
+    steps = [Step("graphs", graph_steps.make_serving_graphs, uncut, pruning, code=code)]
+    steps += [Step("neighbours", graph_steps.make_neighbours, before_last_day, walks, ("graphs",), code=code)]
+    cuts = {"before_pairs": graph_steps.pairs_from_ms, "before_ranking": before_items_cut, "before_test": before_test}
+    for variant, cut in cuts.items():
+        steps += [Step("graphs", graph_steps.make_graphs, cut, pruning, variant=variant, code=code)]
+        steps += [Step("neighbours", graph_steps.make_neighbours, cut, walks, (f"graphs/{variant}",), variant=variant, code=code)]
+    return [
+        *steps,
+        Step("multibisage", graph_steps.train_multibisage, before_items_cut, multibisage, _INPUTS, code=towers),
+        Step("pinsage", graph_steps.train_pinsage, before_items_cut, pinsage, _INPUTS, code=towers),
+        Step("graph_index", graph_steps.index_graph_vectors, uncut, settings.retrieval.index, _SERVED_ITEMS, code=index),
+    ]
+
+
+def _users(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
+    """PinnerFormer, and what it makes."""
+    night, index = learned.UserVectorsStepConfig(tenant=settings.tenant), ("corkboard.retrieval.index", *towers)
+    served, pinnerformer = (*_SERVED_ITEMS, "pinnerformer"), settings.embeddings.pinnerformer
+    return [
+        Step("pinnerformer", learned.train_pinnerformer, before_items_cut, pinnerformer, _ITEMS, code=towers),
+        Step("embedding_index", learned.index_embeddings, uncut, settings.retrieval.index, served, code=index),
+        Step("user_vectors", learned.batch_users, before_last_day, night, served, code=towers),
     ]
 
 
@@ -209,27 +252,15 @@ def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     ranking, limits, sources = settings.ranking, settings.state.limits, settings.retrieval.sources
     rows = ("corkboard.ranking", "corkboard.state", "corkboard.retrieval")
     models = ("content", "stats", "item_knn/before_ranking")
-    vectors, night = ("content", "pinnerformer"), learned.UserVectorsStepConfig(tenant=settings.tenant)
+    hybrid_reads = (*models, graph_steps.BEFORE_RANKING, "multibisage", "pinnerformer")
     hybrid = learned.HybridStepConfig(rows=ranking.rows, hybrid=ranking.hybrid, limits=limits, sources=sources)
     light = learned.LightStepConfig(light=ranking.light, rows=ranking.rows, utility=ranking.utility, limits=limits, sources=sources)
     pointwise = learned.RankerStepConfig(rows=ranking.rows, pointwise=ranking.pointwise, limits=limits, sources=sources)
-    index = ("corkboard.retrieval.index", *towers)
+    all_code = (*rows, *towers)
     return [
         Step("ranker", learned.train_ranker, before_test, pointwise, models, code=rows),
-        Step("pinnerformer", learned.train_pinnerformer, before_items_cut, settings.embeddings.pinnerformer, ("content",), code=towers),
-        Step("embedding_index", learned.index_embeddings, uncut, settings.retrieval.index, vectors, code=index),
-        Step("user_vectors", learned.batch_users, before_last_day, night, vectors, code=towers),
-        Step(
-            "ranker", learned.train_hybrid_ranker, before_test, hybrid, (*models, "pinnerformer"), code=(*rows, *towers), variant="hybrid"
-        ),
-        Step(
-            "light_ranker",
-            learned.train_light_ranker,
-            before_test,
-            light,
-            (*models, "pinnerformer", "ranker/hybrid"),
-            code=(*rows, *towers),
-        ),
+        Step("ranker", learned.train_hybrid_ranker, before_test, hybrid, hybrid_reads, code=all_code, variant="hybrid"),
+        Step("light_ranker", learned.train_light_ranker, before_test, light, (*hybrid_reads, "ranker/hybrid"), code=all_code),
     ]
 
 
@@ -237,15 +268,17 @@ def _stages() -> list[Stage]:
     first = {"catalogue": "catalogue", "stats": "stats", "states": "states", "content": "content/hashed", "index": "index/hashed"}
     second = {**first, "item_knn": "item_knn", "boards": "boards"}
     third = {**second, "content": "content", "index": "index"}
-    fourth = {**third, "pinnerformer": "pinnerformer", "embedding_index": "embedding_index", "user_vectors": "user_vectors"}
-    fifth = {**fourth, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}
-    sixth = {**fifth, "ranker": "ranker/hybrid"}
+    fourth = {**third, "graphs": "graphs", "multibisage": "multibisage", "graph_index": "graph_index"}
+    fifth = {**fourth, "pinnerformer": "pinnerformer", "embedding_index": "embedding_index", "user_vectors": "user_vectors"}
+    sixth = {**fifth, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}
+    seventh = {**sixth, "ranker": "ranker/hybrid"}
     return [
         Stage("popularity and content", first),
         Stage("+ item-kNN", second),
         Stage("+ trained content", third),
-        Stage("+ PinnerFormer", fourth),
-        Stage("+ ranker", fifth),
-        Stage("+ TransAct", sixth),
-        Stage("+ light ranker", {**sixth, "light_ranker": "light_ranker"}),
+        Stage("+ MultiBiSage", fourth),
+        Stage("+ PinnerFormer", fifth),
+        Stage("+ ranker", sixth),
+        Stage("+ TransAct", seventh),
+        Stage("+ light ranker", {**seventh, "light_ranker": "light_ranker"}),
     ]

@@ -202,7 +202,9 @@ class _Rescoring:
         for release_id, pages in sorted(_by_release(served).items()):
             try:
                 release = releases.load(release_id)
-                parts = load_parts(release, self.settings.retrieval.sources)
+                settings = self.settings
+                sources = settings.retrieval
+                parts = load_parts(release, sources.sources, related=sources.related, walk=settings.graph.walk)
                 base = _base_of(release, None if self.arrivals is None else self.arrivals.store)
                 unusable = [entry.text for entry in parts.notes if entry.code == "artifact_unusable"]
             except (CorkboardError, OSError, ValueError) as error:  # of another version, its settings may not read
@@ -267,7 +269,8 @@ class _OneRelease:
         vector, oldest = None, feed.user_vector_max_age_hours
         if parts.user_vectors is not None:
             vector, _ = usable_vector(parts.user_vectors, state, moment["time_ms"], oldest)
-        side = RequestSide.of(state, moment["time_ms"], moment["surface"], parts.items, vector, length)
+        beside = moment["context_item_id"]
+        side = RequestSide.of(state, moment["time_ms"], moment["surface"], parts.items, vector, length, beside)
         ranker = None if np.isnan(logged.heads).all() else parts.ranker
         space = None if parts.user_vectors is None else str(parts.user_vectors.space)
         return difference(logged, PageFacts.computed(side, rows, ranker, length, space))

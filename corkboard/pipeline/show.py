@@ -7,12 +7,14 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from corkboard.errors import NotFound
 
 if TYPE_CHECKING:
     from corkboard.feed.page import Page
+    from corkboard.graph.bipartite import BipartiteGraph
     from corkboard.workspace import Workspace
 
 
@@ -47,15 +49,16 @@ def _standing(item: str, before: dict[str, tuple[int, float]], after: dict[str, 
 
 
 def show(workspace: Workspace, thing: str) -> dict[str, Any]:
-    """Facts about "lake", "calendar", "releases", or the release, item or user of that id. Raises :class:`NotFound`."""
-    known = {"lake": _lake, "calendar": _calendar, "releases": _releases}
+    """Facts about "lake", "calendar", "releases", "graphs", or the release, item or user of that id. Raises :class:`NotFound`."""
+    known = {"lake": _lake, "calendar": _calendar, "releases": _releases, "graphs": _graphs}
     if thing in known:
         return known[thing](workspace)
     for look in (_release, _item, _user):
         facts = look(workspace, thing)
         if facts is not None:
             return facts
-    raise NotFound("There is no such thing", found=thing, expected="lake, calendar, releases, or the id of a release, an item or a user")
+    expected = "lake, calendar, releases, graphs, or the id of a release, an item or a user"
+    raise NotFound("There is no such thing", found=thing, expected=expected)
 
 
 def when(time_ms: int | None) -> str:
@@ -84,6 +87,31 @@ def _calendar(workspace: Workspace) -> dict[str, Any]:
 def _releases(workspace: Workspace) -> dict[str, Any]:
     live = workspace.releases.current_id()
     return {release.id: release.label + (" (live)" if release.id == live else "") for release in workspace.releases.list()}
+
+
+def _graphs(workspace: Workspace) -> dict[str, Any]:
+    """By graph of the live release: its nodes of either side, how many on the left have an edge and their median degree, its edges, and
+    whether requests walk it. Left nodes are items; of follow, creators."""
+    from corkboard.graph.graphs import Graphs
+
+    release = workspace.releases.current()
+    artifact = None if release is None else release.get("graphs")
+    if artifact is None:
+        raise NotFound("The live release has no graphs", found=None if release is None else release.id, hint="Run `corkboard build`.")
+    graphs = Graphs.from_artifact(artifact)
+    return {name: _graph_facts(graph) | {"walked": name == graphs.walked} for name, graph in graphs.by_name.items()}
+
+
+def _graph_facts(graph: BipartiteGraph) -> dict[str, Any]:
+    degrees = graph.left.degrees
+    linked = degrees[degrees > 0]
+    return {
+        "left": len(graph.left),
+        "right": len(graph.right),
+        "linked": len(linked),
+        "median_degree": float(np.median(linked)) if len(linked) else 0.0,
+        "edges": graph.edges,
+    }
 
 
 def _release(workspace: Workspace, release_id: str) -> dict[str, Any] | None:

@@ -9,9 +9,11 @@ from corkboard.artifacts import EmbeddingTable
 from corkboard.embeddings.histories import Histories
 from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.errors import InputError
-from corkboard.experiments.leaks import require_cuts
-from corkboard.pipeline import learned
+from corkboard.experiments.leaks import require_cuts, require_known_edges
+from corkboard.graph.graphs import Graphs
+from corkboard.pipeline import graph_steps, learned
 from corkboard.pipeline.build import Builder
+from corkboard.pipeline.graph_steps import BEFORE_RANKING, BEFORE_TEST
 from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.ranking.ranker import Ranker
 from corkboard.retrieval.item_stats import ItemStats
@@ -32,7 +34,9 @@ class TrainedModels:
 
     def __post_init__(self) -> None:
         calendar = self.builder.calendar
-        allowed = dict.fromkeys(("content", "item_knn/before_ranking", "pinnerformer"), calendar.item_cut_ms)
+        before_ranking = ("content", "item_knn/before_ranking", BEFORE_RANKING, "multibisage", "pinnerformer")
+        allowed = dict.fromkeys(before_ranking, calendar.item_cut_ms)
+        allowed |= dict.fromkeys(("graphs/before_test", BEFORE_TEST), calendar.rank_cut_ms)
         self.artifacts = {title: self.builder.artifact(title) for title in allowed}
         for title in RANKERS:
             try:
@@ -85,11 +89,34 @@ class TrainedModels:
         return learned.content_vectors(self.artifacts["content"], self.builder.lake.items(), self.builder.calendar.rank_cut_ms)
 
     @cached_property
+    def graphs(self) -> Graphs:
+        """Every graph as of B; each edge is held against the log."""
+        graphs = Graphs.from_artifact(self.artifacts["graphs/before_test"])
+        require_known_edges(graphs.by_name, self.builder.lake, self.builder.calendar.rank_cut_ms, self.settings.graph.pruning)
+        return graphs
+
+    @cached_property
+    def graph(self) -> EmbeddingTable:
+        """MultiBiSage vectors of every item: weights as of A, neighbours as of B."""
+        items, now_ms = self.builder.lake.items(), self.builder.calendar.rank_cut_ms
+        return graph_steps.graph_vectors(self.artifacts, items, now_ms, BEFORE_TEST)
+
+    @cached_property
+    def pinsage(self) -> EmbeddingTable:
+        """PinSage vectors of every item, alike. Trained when they are first asked for: nothing that serves reads them."""
+        from corkboard.embeddings.pinsage import PinSage
+
+        artifact = self.builder.artifact("pinsage")
+        require_cuts({"pinsage": artifact}, {"pinsage": self.builder.calendar.item_cut_ms})
+        items, now_ms = self.builder.lake.items(), self.builder.calendar.rank_cut_ms
+        return graph_steps.encoded(PinSage.from_artifact(artifact), self.artifacts, items, now_ms, BEFORE_TEST)
+
+    @cached_property
     def embeddings(self) -> EmbeddingTable:
         """Item embeddings of every item."""
-        return EmbeddingTable(self.content.ids, self.users.encode_items(self.content.ids, self.content.vectors), self.users.space)
+        return EmbeddingTable(self.graph.ids, self.users.encode_items(self.graph.ids, self.graph.vectors), self.users.space)
 
     @cached_property
     def histories(self) -> Histories:
         """What everybody did until the end; the user model reads of it only what it may know at a moment."""
-        return learned.histories_of(self.builder.lake.actions(end_ms=self.builder.calendar.end_ms), self.users, self.content)
+        return learned.histories_of(self.builder.lake.actions(end_ms=self.builder.calendar.end_ms), self.users, self.graph)

@@ -40,7 +40,11 @@ class RowsConfig(Section):
     max_rows: int = Field(300_000, ge=100)
     """Row budget. Pages with an action or in random order are kept first, the others are subsampled and weighted up."""
     surfaces: tuple[str, ...] = ("home",)
-    """Pages of these surfaces are learned from; where the lake has none of them, all pages are."""
+    """Pages of these surfaces are learned from; where the lake has none of them, all pages are. With "related" among them the ranker learns
+    how candidates go with the item that a page is beside, and features tell these pages apart."""
+    related_weight: float = Field(0.2, gt=0)
+    """What a row of a page beside an item weighs against one of home. On such a page the last action is mostly on that item and every
+    candidate is like it; at full weight that teaches a ranker to make less of last actions on home, too."""
     label_hours: float = Field(24.0, gt=0)
     """An action that names no request counts for the last page that showed its item within this many hours."""
     late_heads: tuple[str, ...] = ("add_to_cart", "checkout")

@@ -2,7 +2,8 @@
 
 Every feature is defined for every user and item: an unknown user, an item without vector, price or counters gives zeros
 and a flag that says so. Nothing is padded: a short history is a short array. The candidates' sources are not a feature,
-because a log written by another policy knows other sources.
+because a log written by another policy knows other sources. On a page beside an item, that item is part of the question and
+is compared with every candidate; on other pages those features are zero.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ MATCHES: tuple[str, ...] = tuple(
 ITEM_NAMES: tuple[str, ...] = ("age", "is_product", "has_price", "price_gap", "price_distance")
 SHOWN_NAMES: tuple[str, ...] = ("times_shown", "hours_since_shown", "category_shown", "category_shown_lately")
 TIE_NAMES: tuple[str, ...] = ("follows_creator", "item_knn", "item_knn_history", "acted", "acted_fading_days")
+BESIDE_NAMES: tuple[str, ...] = (
+    "beside_known",
+    *("beside_content", "beside_embedding", "beside_graph"),
+    *("beside_category", "beside_creator", "beside_brand"),
+    "beside_item_knn",
+)
+"""How a candidate of a related page goes with the item that the page is beside: cosines in each kind of vector, the same category,
+creator or brand, log(1 + similarity) as its item-kNN neighbour. ``beside_known`` is 1 on such pages and tells the ranker of the surface."""
 REQUEST_NAMES: tuple[str, ...] = (
     "activity",
     "hours_since_action",
@@ -54,6 +63,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     *MATCHES,
     *SHOWN_NAMES,
     *TIE_NAMES,
+    *BESIDE_NAMES,
     *REQUEST_NAMES,
     "log_position",
 )
@@ -61,6 +71,8 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 POSITION_COLUMN = FEATURE_NAMES.index("log_position")
 _CODED = ("category", "creator_id", "brand_id")
+RELATED = "related"
+"""The surface whose pages are beside an item."""
 _DAYS = POSITIVE_WINDOWS.index("fading_days")
 _SUMS = [SIMILARITIES.index(f"similar_{window}") for window in ("fading_hours", "fading_days", "hides_fading")]
 _MATCH_COLUMNS = [POSITIVE_WINDOWS.index(window) for window in _MATCH_WINDOWS]
@@ -69,12 +81,19 @@ _HISTORY, _HISTORY_HOURS, _HISTORY_PRIOR = 60, 20 * 24.0, 10.0
 
 
 def request_features(
-    state: UserState, now_ms: int, rows: np.ndarray, items: ItemSide, positions: np.ndarray | None = None, user: UserSide | None = None
+    state: UserState,
+    now_ms: int,
+    rows: np.ndarray,
+    items: ItemSide,
+    positions: np.ndarray | None = None,
+    user: UserSide | None = None,
+    beside: int = -1,
 ) -> np.ndarray:
     """float32 ``(len(rows), len(FEATURE_NAMES))`` for catalogue ``rows`` as they stand for this user at ``now_ms``.
 
     ``positions`` (0 = top) is what a training row was shown at; serving leaves it out and every candidate counts as shown
-    at the top. ``user`` is :func:`user_side` of the same state, time and items, where it is already there.
+    at the top. ``user`` is :func:`user_side` of the same state, time and items, where it is already there. ``beside`` is the row
+    of the item that a related page belongs to (:func:`beside_row`), -1 on every other page.
     """
     user = user or user_side(state, now_ms, items)
     rows = np.asarray(rows, np.int64)
@@ -87,12 +106,18 @@ def request_features(
         _match_block(user, rows, items),
         _shown_block(user, rows, items),
         _tie_block(user, rows, items),
+        _beside_block(beside, rows, items),
     ):
         out[:, at : at + block.shape[1]] = block
         at += block.shape[1]
     out[:, at : at + len(REQUEST_NAMES)] = user.request
     out[:, POSITION_COLUMN] = 0.0 if positions is None else np.log1p(np.maximum(positions, 0))
     return out
+
+
+def beside_row(surface: str, item_id: str | None, items: ItemSide) -> int:
+    """The row of the item that a page is beside; -1 where ``surface`` is not that of related items, or the catalogue lacks it."""
+    return items.catalogue.row(item_id) if surface == RELATED and item_id is not None else -1
 
 
 def _item_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
@@ -180,6 +205,23 @@ def _tie_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
         out[:, 1] = _knn(acted[:10], np.exp(-hours[:10] / LAST_FADE), rows, items.neighbours)
         faded = np.exp(-hours / _HISTORY_HOURS)
         out[:, 2] = _knn(acted, faded * (_HISTORY_PRIOR / (faded.sum() + _HISTORY_PRIOR)), rows, items.neighbours)
+    return out
+
+
+def _beside_block(beside: int, rows: np.ndarray, items: ItemSide) -> np.ndarray:
+    """Nothing here depends on the user: what goes with the item is the same for everybody."""
+    out = np.zeros((len(rows), len(BESIDE_NAMES)), np.float32)
+    if beside < 0 or not len(rows):
+        return out
+    one = np.array([beside], np.int64)
+    out[:, 0] = 1.0
+    for column, vectors in enumerate((items.vectors, items.embeddings, items.graph_vectors), start=1):
+        out[:, column] = vectors(rows)[0] @ vectors(one)[0][0]
+    for column, name in enumerate(_CODED, start=4):
+        codes = items.catalogue.codes(name)
+        out[:, column] = (codes[rows] == codes[beside]) & (codes[beside] >= 0)
+    if items.neighbours is not None:
+        out[:, 7] = _knn(one, np.ones(1), rows, items.neighbours)
     return out
 
 

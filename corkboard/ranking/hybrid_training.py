@@ -27,6 +27,7 @@ from corkboard.learning.training import TrainingResult, seeded, train
 from corkboard.ranking.calibration import fit_level
 from corkboard.ranking.config import HybridConfig
 from corkboard.ranking.features import (
+    BESIDE_NAMES,
     ITEM_NAMES,
     MATCHES,
     NEAREST,
@@ -69,6 +70,7 @@ FEATURE_GROUPS: Mapping[str, Sequence[str]] = {
     "matches": MATCHES,
     "showings": SHOWN_NAMES,
     "ties": TIE_NAMES,
+    "item beside": BESIDE_NAMES,
     "request": REQUEST_NAMES,
     "position": ("log_position",),
 }

@@ -19,9 +19,9 @@ class ItemDays:
     """Item sides by day, forward only.
 
     The catalogue starts as the lake had it at ``start_ms`` and grows as it did: an item takes its row on the day it was
-    first seen, a changed price counts from the next midnight on. ``vectors`` (content), ``embeddings`` (of the item tower) and
-    ``neighbours`` must come from models cut at ``start_ms``; an item that came later has vectors (the towers encode any item)
-    and no neighbours.
+    first seen, a changed price counts from the next midnight on. ``vectors`` (content), ``embeddings`` (of the item tower),
+    ``graph`` (graph vectors) and ``neighbours`` must come from models and graphs cut at ``start_ms``; an item that came later has
+    vectors (the towers encode any item) and no neighbours.
     Counters are of the day in question: :meth:`ItemStats.as_of`.
     """
 
@@ -34,16 +34,16 @@ class ItemDays:
         stats: ItemStats | None = None,
         neighbours: NeighbourTable | None = None,
         embeddings: EmbeddingTable | None = None,
+        graph: EmbeddingTable | None = None,
     ):
         self._lake, self._stats = lake, stats
         self._end_ms, self._known_ms = end_ms, start_ms
         self.catalogue = Catalogue(lake.items(before_ms=start_ms))
-        self._overlays = [(table, self._overlay(table)) for table in (vectors, embeddings) if table is not None]
-        self._index = None if vectors is None else self._overlays[0][1]
-        self._embedding = None if embeddings is None else self._overlays[-1][1]
+        tables = {"index": vectors, "embedding": embeddings, "graph": graph}
+        self._overlays = {name: (table, self._overlay(table)) for name, table in tables.items() if table is not None}
         self._neighbours = None if neighbours is None else aligned_neighbours(neighbours, self.catalogue)
         self._day: int | None = None
-        self._side = ItemSide(self.catalogue, self._index, None, self._neighbours, self._embedding)
+        self._side = ItemSide(self.catalogue, neighbours=self._neighbours, **{name: index for name, (_, index) in self._overlays.items()})
 
     def _overlay(self, table: EmbeddingTable) -> OverlayIndex:
         return OverlayIndex(ExactIndex(aligned_vectors(table, self.catalogue), table.space))
@@ -66,15 +66,15 @@ class ItemDays:
             self._known_ms = begins
         today = self._lake.items(before_ms=ends)
         self._take(today.filter(~pl.col("item_id").is_in(self.catalogue.ids)))
-        stats = None if self._stats is None else aligned_stats(self._stats, day, self.catalogue)
-        self._side = ItemSide(self.catalogue, self._index, stats, self._neighbours, self._embedding)
+        if self._stats is not None:
+            self._side = self._side.with_stats(aligned_stats(self._stats, day, self.catalogue))
         self._day = day
 
     def _take(self, items: pl.DataFrame) -> None:
         for item in items.iter_rows(named=True):
             new = item["item_id"] not in self.catalogue
             row = self.catalogue.add({**item, "time_ms": item["created_ms"] if new else item["time_ms"]})
-            for table, index in self._overlays if new else ():
+            for table, index in self._overlays.values() if new else ():
                 vectors, known = table.lookup([item["item_id"]])
                 if known[0]:
                     index.add(row, vectors[0], table.space)

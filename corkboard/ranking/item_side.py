@@ -3,8 +3,9 @@
 Rows are the catalogue's. An item that arrives live gets the next row and a vector in the overlay of each index; it has no
 counters and no neighbours yet, and the features say so.
 
-Two kinds of vector are told apart. *Content vectors* are the content tower's and every item has one that says anything of
-itself. *Item embeddings* are the item tower's that was trained together with the user vectors: the space of those.
+Three kinds of vector are told apart. *Content vectors* are the content tower's and every item has one that says anything of
+itself. *Item embeddings* are the item tower's that was trained together with the user vectors: the space of those. *Graph
+vectors* are what an encoder over graphs makes of an item and of what it is found beside.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def stat_features(counters: np.ndarray) -> np.ndarray:
 class ItemSide:
     """Everything request features need of items, in the rows of ``catalogue``.
 
-    ``index`` gives the content vectors of the rows and ``embedding`` their item embeddings; ``stats`` is :func:`stat_features`
-    of a day for the rows ``0 .. len(stats) - 1``; rows beyond arrived later and have none. ``neighbours`` are item-kNN neighbours.
+    ``index`` gives the content vectors of the rows, ``embedding`` their item embeddings and ``graph`` their graph vectors; ``stats`` is
+    :func:`stat_features` of a day for the rows ``0 .. len(stats) - 1``; rows beyond arrived later and have none. ``neighbours`` are
+    item-kNN neighbours.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class ItemSide:
         stats: np.ndarray | None = None,
         neighbours: NeighbourTable | None = None,
         embedding: Index | None = None,
+        graph: Index | None = None,
     ):
         self.catalogue = catalogue
         self.index = index
         self.embedding = embedding
+        self.graph = graph
         self.stats = np.zeros((0, len(STAT_NAMES)), np.float32) if stats is None else np.asarray(stats, np.float32)
         self.neighbours = neighbours
         if self.stats.shape[1] != len(STAT_NAMES):
@@ -86,7 +90,7 @@ class ItemSide:
 
     def with_stats(self, stats: np.ndarray) -> ItemSide:
         """The same items with the counters of another day; everything else is shared."""
-        return ItemSide(self.catalogue, self.index, stats, self.neighbours, self.embedding)
+        return ItemSide(self.catalogue, self.index, stats, self.neighbours, self.embedding, self.graph)
 
     def vectors(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32 ``(len(rows), dim)`` content vectors, zeros where there is none, and bool ``(len(rows),)`` where there is one."""
@@ -98,6 +102,13 @@ class ItemSide:
         Without any item embeddings ``dim`` is 1.
         """
         return _vectors(self.embedding, rows)
+
+    def graph_vectors(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32 ``(len(rows), dim)`` graph vectors, zeros where there is none, and bool ``(len(rows),)`` where there is one.
+
+        Without any graph vectors ``dim`` is 1.
+        """
+        return _vectors(self.graph, rows)
 
     def stats_at(self, rows: np.ndarray) -> np.ndarray:
         """float32 ``(len(rows), len(STAT_NAMES))``, zeros where an item has no counters."""

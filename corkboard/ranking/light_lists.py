@@ -22,7 +22,7 @@ from corkboard.ranking.item_days import ItemDays
 from corkboard.ranking.item_side import ItemSide
 from corkboard.ranking.labels import label_slots
 from corkboard.ranking.light import BLOCKS, ITEM_FACTS, Categories, LightUser, item_blocks, item_facts
-from corkboard.ranking.pages import impression_pages
+from corkboard.ranking.pages import HOME, impression_pages
 from corkboard.ranking.ranker import Ranker
 from corkboard.ranking.request import RequestSide, UserVector
 from corkboard.ranking.sampling import acted_items
@@ -135,12 +135,12 @@ class _Page:
 def _moments(
     lake: Lake, span: tuple[int, int], heads: tuple[str, ...], rows: RowsConfig, count: int, seed: int
 ) -> tuple[pl.DataFrame, dict[int, _Page]]:
-    """page, time_ms, tenant, user_id and place of at most ``count`` pages, and by page what is known of its items.
+    """page, time_ms, tenant, user_id and place of at most ``count`` home pages, and by page what is known of its items.
 
     Half of the pages are drawn among those with an action, where there are as many, the rest among all. Where nothing tells
     what was shown, a page is an item that was acted on.
     """
-    slots = impression_pages(lake, *span, rows.surfaces)
+    slots = impression_pages(lake, *span, HOME)
     if unseen := slots.is_empty():
         slots = acted_items(lake, *span, 4 * count, seed)
         labels = slots.select(pl.col("actions").list.contains(head).cast(pl.Float32).alias(head) for head in heads).to_numpy()

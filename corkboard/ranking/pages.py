@@ -7,11 +7,16 @@ import polars as pl
 
 from corkboard.lake.lake import Lake
 from corkboard.lake.schema import user_key_expr
-from corkboard.ranking.features import FEATURE_NAMES
+from corkboard.ranking.features import FEATURE_NAMES, RELATED
 from corkboard.seeds import generator
 
 SLOT_COLUMNS = ("page", "request_id", "tenant", "user_key", "time_ms", "item_id", "position", "randomised", "weight")
 """Columns of every frame of slots, sorted by time, request and position; ``page`` numbers the pages from 0."""
+
+BESIDE = "beside"
+"""A column that a frame of slots may have as well: the item that a page of the related surface is beside, null on every other page."""
+HOME = ("home",)
+"""What the light ranker and the table of pages are about, whatever else a ranker learns from."""
 
 _FIRST_SHARE = 0.7
 
@@ -20,14 +25,15 @@ def impression_pages(lake: Lake, start_ms: int, end_ms: int, surfaces: tuple[str
     """Slots that were shown in [start_ms, end_ms) on ``surfaces``, or on any where none of these has pages.
 
     What a client reported as seen narrows the page that was served; a served page without a report counts as it is. A
-    page's time is that of the request where it is known, because that is when its features were true.
+    page's time is that of the request where it is known, because that is when its features were true, and the item that it is beside is
+    the one that was asked with.
     """
     seen = _exploded(lake.impressions(start_ms, end_ms))
     served = _exploded(lake.served(start_ms, end_ms))
-    requested = served.group_by("request_id").agg(requested_ms=pl.col("time_ms").min())
+    requested = served.group_by("request_id").agg(requested_ms=pl.col("time_ms").min(), asked=pl.col(BESIDE).first())
     slots = pl.concat([seen, served.join(seen, on="request_id", how="anti")])
     slots = slots.join(requested, on="request_id", how="left").with_columns(
-        time_ms=pl.coalesce("requested_ms", pl.col("time_ms").min().over("request_id"))
+        pl.coalesce("asked", BESIDE).alias(BESIDE), time_ms=pl.coalesce("requested_ms", pl.col("time_ms").min().over("request_id"))
     )
     chosen = slots.filter(pl.col("surface").is_in(list(surfaces)))
     return _numbered(slots if chosen.is_empty() else chosen)
@@ -78,13 +84,14 @@ def sample_pages(slots: pl.DataFrame, acted: np.ndarray, max_rows: int, seed: in
 
 def _exploded(pages: pl.DataFrame) -> pl.DataFrame:
     """One row a slot, each item once a request."""
+    beside = pl.when(pl.col("surface") == RELATED).then("context_item_id").alias(BESIDE)
     slots = (
         pages.filter(pl.col("slots").list.len() > 0)
-        .select("request_id", "tenant", "surface", "time_ms", "slots", user_key=user_key_expr())
+        .select("request_id", "tenant", "surface", "time_ms", "slots", beside, user_key=user_key_expr())
         .explode("slots")
     )
     slot = pl.col("slots").struct
-    known = ("request_id", "tenant", "surface", "time_ms", "user_key")
+    known = ("request_id", "tenant", "surface", "time_ms", "user_key", BESIDE)
     slots = slots.select(*known, slot.field("item_id"), slot.field("position"), randomised=slot.field("propensity").is_not_null())
     return slots.unique(["request_id", "item_id"], keep="first", maintain_order=True)
 
@@ -101,4 +108,4 @@ def _with_features(names: list[str], pages: pl.DataFrame) -> pl.DataFrame:
 def _numbered(slots: pl.DataFrame, keep: tuple[str, ...] = ()) -> pl.DataFrame:
     """In order of time, with pages numbered and every weight 1."""
     slots = slots.sort("time_ms", "request_id", "position")
-    return slots.with_columns(page=pl.col("request_id").rle_id(), weight=pl.lit(1.0)).select(*SLOT_COLUMNS, *keep)
+    return slots.with_columns(page=pl.col("request_id").rle_id(), weight=pl.lit(1.0)).select(*SLOT_COLUMNS, BESIDE, *keep)

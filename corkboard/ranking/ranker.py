@@ -40,6 +40,8 @@ class RankerInput:
     """float32 ``(dim,)`` of the nightly batch, in the space of the item embeddings; None where the user has none."""
     user_vector_hours: float = 0.0
     """Hours since the newest action that ``user_vector`` knows of."""
+    beside: int = -1
+    """The row of the item that a related page is beside, which ``features`` compare the candidates with; -1 on every other page."""
 
 
 @runtime_checkable

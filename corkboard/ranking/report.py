@@ -155,10 +155,14 @@ def missing_heads(rows: TrainingRows, ranker_heads: Sequence[str]) -> tuple[str,
 
 
 def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 ``(F,)`` mean and scale of ``(n, F)``; a column that never changes has scale 1."""
+    """float32 ``(F,)`` mean and scale of ``(n, F)``.
+
+    A column that never changes has an infinite scale and so stands at its mean for ever: a network has learned nothing of it, and would
+    answer with the weights it began with where it changes later (the first related pages after training on home pages alone).
+    """
     mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = features.std(axis=0, dtype=np.float64).astype(np.float32)
-    return mean, np.where(spread > 1e-6, spread, 1.0).astype(np.float32)
+    return mean, np.where(spread > 1e-6, spread, np.inf).astype(np.float32)
 
 
 def base_rates(rows: TrainingRows, part: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corkboard.ranking.features import request_features
+from corkboard.ranking.features import beside_row, request_features
 from corkboard.ranking.history import HISTORY_LENGTH, RequestHistory, request_history
 from corkboard.ranking.item_side import ItemSide
 from corkboard.ranking.ranker import RankerInput
@@ -67,6 +67,8 @@ class RequestSide:
     user: UserSide
     history: RequestHistory
     vector: UserVector | None = None
+    beside: int = -1
+    """The row of the item that a related page is beside; -1 on every other page, and where the catalogue lacks the item."""
 
     @classmethod
     def of(
@@ -77,17 +79,20 @@ class RequestSide:
         items: ItemSide,
         vector: UserVector | None = None,
         length: int = HISTORY_LENGTH,
+        beside: str | None = None,
     ) -> RequestSide:
-        """Read ``state`` as of ``now_ms``. ``length`` 0 gives the rankers an empty sequence; the features keep what they know."""
-        history = request_history(state, now_ms, items, length)
-        return cls(state, now_ms, surface, items, user_side(state, now_ms, items), history, vector)
+        """Read ``state`` as of ``now_ms``. ``length`` 0 gives the rankers an empty sequence; the features keep what they know. ``beside``
+        is the id of the item that the request came with, which counts on the related surface only."""
+        history, row = request_history(state, now_ms, items, length), beside_row(surface, beside, items)
+        return cls(state, now_ms, surface, items, user_side(state, now_ms, items), history, vector, row)
 
     def features(self, rows: np.ndarray) -> np.ndarray:
         """float32 ``(len(rows), len(FEATURE_NAMES))`` of candidates."""
-        return request_features(self.state, self.now_ms, rows, self.items, user=self.user)
+        return request_features(self.state, self.now_ms, rows, self.items, user=self.user, beside=self.beside)
 
     def ranker_input(self, rows: np.ndarray, features: np.ndarray) -> RankerInput:
         """What a ranker is given for the candidates ``rows`` with their ``features``."""
         vector = self.vector
         values, hours = (None, 0.0) if vector is None else (vector.values, vector.hours(self.now_ms))
-        return RankerInput(self.state, self.now_ms, self.surface, rows, self.items, self.user, features, self.history, values, hours)
+        given = self.state, self.now_ms, self.surface, rows, self.items, self.user, features, self.history, values, hours
+        return RankerInput(*given, beside=self.beside)

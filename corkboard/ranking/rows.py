@@ -21,7 +21,7 @@ from corkboard.lake.calendar import DAY_MS, Calendar, day_of
 from corkboard.lake.lake import Lake
 from corkboard.lake.schema import POSITIVE
 from corkboard.ranking.config import RowsConfig
-from corkboard.ranking.features import FEATURE_NAMES, POSITION_COLUMN, request_features
+from corkboard.ranking.features import FEATURE_NAMES, POSITION_COLUMN, RELATED, beside_row, request_features
 from corkboard.ranking.history import (
     HISTORY_LENGTH,
     NO_HISTORY,
@@ -33,7 +33,7 @@ from corkboard.ranking.history import (
 )
 from corkboard.ranking.item_days import ItemDays
 from corkboard.ranking.labels import heads_in, label_slots
-from corkboard.ranking.pages import impression_pages, sample_pages, served_pages, served_requests
+from corkboard.ranking.pages import BESIDE, impression_pages, sample_pages, served_pages, served_requests
 from corkboard.ranking.sampling import CandidateFunction, Sampled
 from corkboard.ranking.table import TrainingRows, table_of
 from corkboard.ranking.user_side import HOUR_MS
@@ -101,7 +101,8 @@ def page_rows(
 ) -> TrainingRows:
     """A row for each of ``slots`` (:data:`corkboard.ranking.pages.SLOT_COLUMNS`), in their order, as rankers are scored on them.
 
-    ``labels`` is float32 ``(slots, heads)``. The pages may be any: those of a test, or requests that the lake never had. Everything
+    ``labels`` is float32 ``(slots, heads)``. The pages may be any: those of a test, or requests that the lake never had; without a
+    column ``beside`` (:data:`corkboard.ranking.pages.BESIDE`) none of them is beside an item. Everything
     is replayed, or, with ``logged``, taken from the served log where that has it. Features of an item that the catalogue of
     the day does not have are NaN.
     """
@@ -196,8 +197,8 @@ def replayed_pages(
     ids, position = slots["item_id"].to_list(), slots["position"].to_numpy()
     histories: list[RequestHistory] = [NO_HISTORY] * pages.height
     states = _states(lake, pages.filter(pl.Series([sequence is None for sequence in sequences], dtype=pl.Boolean)), limits)
-    moments = pages.select("time_ms", "first", "slots", "place").iter_rows()
-    for done, ((now_ms, first, count, place), sequence) in enumerate(zip(moments, sequences, strict=True)):
+    moments = pages.select("time_ms", "first", "slots", "place", BESIDE).iter_rows()
+    for done, ((now_ms, first, count, place, beside), sequence) in enumerate(zip(moments, sequences, strict=True)):
         side = items.at(day_of(now_ms))
         if sequence is not None:
             histories[place] = logged_history(sequence, now_ms, side, history_length)
@@ -206,7 +207,7 @@ def replayed_pages(
         histories[place] = request_history(state, now_ms, side, history_length)
         rows = side.catalogue.rows(ids[first : first + count])
         here = first + np.flatnonzero(rows >= 0)
-        out[here] = request_features(state, now_ms, rows[rows >= 0], side, position[here])
+        out[here] = request_features(state, now_ms, rows[rows >= 0], side, position[here], beside=beside_row(RELATED, beside, side))
         if progress and done % _REPORT_EVERY == 0:
             progress(done, pages.height)
     if logged is not None:
@@ -215,11 +216,12 @@ def replayed_pages(
 
 
 def _pages(slots: pl.DataFrame) -> pl.DataFrame:
-    """request_id, tenant, user_id (the user key), time_ms, first (its first slot), slots (their number) and place among the pages of
-    ``slots``: one row a page, in the order of time."""
+    """request_id, tenant, user_id (the user key), time_ms, first (its first slot), slots (their number), the item it is beside and place
+    among the pages of ``slots``: one row a page, in the order of time."""
+    slots = slots if BESIDE in slots.columns else slots.with_columns(pl.lit(None, pl.String).alias(BESIDE))
     page = slots.with_columns(run=pl.col("page").rle_id()).with_row_index("first")
     pages = page.group_by("run", maintain_order=True).agg(
-        pl.col("request_id", "tenant", "time_ms", "first").first(), user_id=pl.col("user_key").first(), slots=pl.len()
+        pl.col("request_id", "tenant", "time_ms", "first", BESIDE).first(), user_id=pl.col("user_key").first(), slots=pl.len()
     )
     pages = pages.with_columns(pl.col("first", "slots").cast(pl.Int64), place="run")
     return pages.sort("time_ms", maintain_order=True)
@@ -260,6 +262,8 @@ def _with_user_vectors(rows: TrainingRows, user_vectors: UserVectorsAsOf | None,
 
 
 def _within_budget(slots: pl.DataFrame, labels: np.ndarray, config: RowsConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
+    """The slots of the pages that are learned from, with what they weigh, and their labels."""
     weights = sample_pages(slots, np.nansum(labels, axis=1) > 0, config.max_rows, seed)
     kept = weights > 0
+    weights = weights * np.where(slots[BESIDE].is_not_null().to_numpy(), config.related_weight, 1.0)
     return slots.with_columns(weight=pl.Series(weights)).filter(pl.Series(kept)), labels[kept]

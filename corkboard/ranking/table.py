@@ -24,7 +24,7 @@ class TrainingRows:
     labels: np.ndarray
     """float32 ``(n, len(heads))``: 1 done, 0 not done, NaN not known yet."""
     weights: np.ndarray
-    """float32: one over the probability with which the row's page was kept."""
+    """float32: one over the probability with which the row's page was kept, times what pages of its surface weigh."""
     page: np.ndarray
     user: np.ndarray
     time_ms: np.ndarray

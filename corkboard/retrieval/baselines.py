@@ -255,10 +255,10 @@ class EASE:
         engaged = np.asarray((matrix if recent is None else recent).sum(axis=0)).ravel()
         rows = np.sort(np.argsort(-engaged, kind="stable")[: config.max_items])
         part = matrix[:, rows].astype(np.float32)
-        gram = np.asfortranarray((part.T @ part).toarray(), np.float32)
-        target = None if recent is None else np.asfortranarray((part.T @ recent[:, rows]).toarray(), np.float32)
+        gram = (part.T @ part).toarray(order="F")  # never the other order first: at 40,000 items a copy is 6.7 GB
+        target = None if recent is None else (part.T @ recent[:, rows].astype(np.float32)).toarray(order="F")
         gram[np.diag_indices_from(gram)] += np.float32(config.regularisation)
-        return cls(catalogue_ids, rows, np.ascontiguousarray(_ease_weights(gram, target)), config)
+        return cls(catalogue_ids, rows, _ease_weights(gram, target), config)
 
     def score_all(self, histories: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """The weighted history times B."""
@@ -292,11 +292,14 @@ class EASE:
 
 
 def _ease_weights(gram: np.ndarray, target: np.ndarray | None) -> np.ndarray:
-    """B from ``X'X + lambda I`` and ``X'Y``, both Fortran-ordered float32 and overwritten; None for the target is Y = X."""
+    """B, row by row in memory, from ``X'X + lambda I`` and ``X'Y``; None for the target is Y = X.
+
+    Both are Fortran-ordered float32 and overwritten. Without a target B is what was the Gram matrix: nothing as large is made beside it.
+    """
     if not len(gram):
         return gram
     potrf, potrs, potri = get_lapack_funcs(("potrf", "potrs", "potri"), dtype=np.float32)
-    factor, info = potrf(gram, lower=1, overwrite_a=1)
+    factor, info = potrf(gram, lower=1, clean=0, overwrite_a=1)
     if target is not None and info == 0:
         target, info = potrs(factor, target, lower=1, overwrite_b=1)
     if info == 0:
@@ -305,12 +308,12 @@ def _ease_weights(gram: np.ndarray, target: np.ndarray | None) -> np.ndarray:
         raise InputError("EASE met a matrix that is not positive definite", found=f"LAPACK info {info}", hint="Use a larger lambda.")
     inverse = _mirrored(factor)
     if target is None:
-        weights = inverse
+        weights = inverse.T  # P is symmetric: its transpose is P again, in the other order
         weights /= -np.diag(inverse).copy()
     else:
-        weights = target
         inverse *= np.diag(target) / np.diag(inverse)
-        weights -= inverse
+        target -= inverse
+        weights = np.ascontiguousarray(target)
     weights[np.diag_indices_from(weights)] = 0.0
     return weights
 

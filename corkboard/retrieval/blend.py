@@ -9,7 +9,7 @@ import numpy as np
 
 from corkboard.artifacts import ItemList
 from corkboard.retrieval.candidates import CandidateRequest, Candidates, Source
-from corkboard.retrieval.config import SourceConfig
+from corkboard.retrieval.config import BlendConfig, SourceConfig
 from corkboard.retrieval.sources import RetrievalParts, build_sources
 
 FILL = "any"
@@ -44,9 +44,9 @@ class Retrieved:
 class Retrieval:
     """The sources of one release and how they are blended. Holds no state of its own, so threads may share it."""
 
-    def __init__(self, sources: Sequence[Source], config: SourceConfig | None = None, notes: Sequence[str] = ()):
+    def __init__(self, sources: Sequence[Source], config: BlendConfig | None = None, notes: Sequence[str] = ()):
         self.sources = list(sources)
-        self.settings = config or SourceConfig()
+        self.settings: BlendConfig = config or SourceConfig()
         self.notes = list(notes)
 
     @classmethod
@@ -75,7 +75,7 @@ class Retrieval:
         return blend(request, names, found, quotas, k, self.settings.rank_softening, self.notes)
 
     def _shares(self) -> np.ndarray:
-        quotas = np.array([getattr(self.settings.quotas, source.name, 0) for source in self.sources], np.float64)
+        quotas = np.array([self.settings.quota(source.name) for source in self.sources], np.float64)
         if not quotas.sum():
             quotas[:] = 1.0
         return quotas / max(quotas.sum(), 1.0)

@@ -18,7 +18,8 @@ HOUR_MS = 3_600_000
 class CandidateRequest:
     """One page's worth of questions. ``allowed`` is bool over catalogue rows; rows beyond its end are not allowed.
 
-    ``user_vector`` is float32 ``(dim,)`` in the space of the item embeddings, None where the user has none.
+    ``user_vector`` is float32 ``(dim,)`` in the space of the item embeddings, None where the user has none. ``beside`` is the catalogue
+    row of the item that a related page belongs to, -1 on every other surface and for an item that nobody knows.
     """
 
     state: UserState
@@ -27,6 +28,7 @@ class CandidateRequest:
     allowed: np.ndarray
     catalogue: Catalogue
     user_vector: np.ndarray | None = None
+    beside: int = -1
     _histories: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     def allows(self, rows: np.ndarray) -> np.ndarray:
@@ -34,6 +36,16 @@ class CandidateRequest:
         inside = (rows >= 0) & (rows < len(self.allowed))
         inside[inside] = self.allowed[rows[inside]]
         return inside
+
+    def without(self, rows: np.ndarray) -> np.ndarray:
+        """bool ``(len(allowed),)``: what is allowed but ``rows``, some of which may lie outside. The caller owns the array."""
+        allowed = self.allowed.copy()
+        allowed[rows[(rows >= 0) & (rows < len(allowed))]] = False
+        return allowed
+
+    def without_acted_on(self) -> np.ndarray:
+        """bool ``(len(allowed),)``: what is allowed and was never acted on positively. The caller owns the array."""
+        return self.without(self.catalogue.rows([action.item_id for action in self.state.positives() if action.item_id is not None]))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from corkboard.config import Section
+from corkboard.embeddings.config import PinnerSageConfig
 from corkboard.errors import InputError
 
 
@@ -120,33 +121,67 @@ class BoardConfig(Section):
 
 
 class Quotas(Section):
-    """How many of the candidates each source may bring. Only ratios matter; 0 turns a source off."""
+    """How many of the candidates each source may bring; together 400. Only ratios matter; 0 turns a source off."""
 
-    nearest: int = Field(default=130, ge=0)
+    nearest: int = Field(default=90, ge=0)
     """Content neighbours of the last positive actions, which may be seconds old."""
     item_knn: int = Field(default=90, ge=0)
     """What people who took the same items took."""
-    popular_1d: int = Field(default=10, ge=0)
+    popular_1d: int = Field(default=5, ge=0)
     """Most engaged on the last day."""
-    popular_7d: int = Field(default=20, ge=0)
+    popular_7d: int = Field(default=15, ge=0)
     """Most engaged in the last week."""
     fresh: int = Field(default=25, ge=0)
     """New items, by nearness to what the person likes."""
     same_creator: int = Field(default=10, ge=0)
     """More by the creators of recently engaged items."""
-    same_board: int = Field(default=25, ge=0)
+    same_board: int = Field(default=10, ge=0)
     """What lies on the same public boards as recently engaged items."""
     followed: int = Field(default=15, ge=0)
     """By creators whom the person follows."""
     pinnerformer: int = Field(default=60, ge=0)
     """Nearest to the user vector of the nightly batch."""
+    pixie: int = Field(default=40, ge=0)
+    """Where random walks over boards lead from the last positive actions, which may be seconds old."""
+    pinnersage: int = Field(default=40, ge=0)
+    """Nearest to a few items that stand for what the user acted on."""
 
 
-class SourceConfig(Section):
-    """Candidate sources and their blend."""
+class RelatedQuotas(Section):
+    """The same for the items beside an item. Only ratios matter; 0 turns a source off."""
+
+    pixie: int = Field(default=120, ge=0)
+    """Where random walks over boards lead from the item."""
+    related_vectors: int = Field(default=100, ge=0)
+    """Nearest by what people put together (MultiBiSage)."""
+    related_content: int = Field(default=60, ge=0)
+    """Nearest by content: all that an item without edges has."""
+    item_knn: int = Field(default=80, ge=0)
+    """What people took who took the item."""
+    same_board: int = Field(default=40, ge=0)
+    """What lies on the same public boards."""
+
+
+class BlendConfig(Section):
+    """How the lists of several sources become one."""
 
     candidates: int = Field(default=400, ge=1)
     """Candidates of one request, before any ranking."""
+    overfetch: float = Field(default=1.5, ge=1)
+    """Sources bring this multiple of their quota: overlap is filled from the rest, and a candidate learns of more of its sources."""
+    rank_softening: float = Field(default=20.0, gt=0)
+    """In the blended score, place r of a source counts softening / (softening + r)."""
+    quotas: Section = Section()
+    """Shares of the sources."""
+
+    def quota(self, source: str) -> int:
+        """The quota of a source by its name, 0 where it has none."""
+        return getattr(self.quotas, source, 0)
+
+
+class SourceConfig(BlendConfig):
+    """Candidate sources and their blend."""
+
     quotas: Quotas = Quotas()
     """Shares of the sources."""
     weights: ActionWeights = ActionWeights()
@@ -167,10 +202,27 @@ class SourceConfig(Section):
     """An item is new for this long."""
     max_creators: int = Field(default=100, ge=1)
     """Creators looked at per request."""
-    overfetch: float = Field(default=1.5, ge=1)
-    """Sources bring this multiple of their quota: overlap is filled from the rest, and a candidate learns of more of its sources."""
-    rank_softening: float = Field(default=20.0, gt=0)
-    """In the blended score, place r of a source counts softening / (softening + r)."""
+    pixie_actions: int = Field(default=60, ge=1)
+    """How many of the last positive actions walks begin at."""
+    pixie_half_life_days: float = Field(default=10.0, gt=0)
+    """An action that is this much older than the newest one weighs half in a walk."""
+    pinnersage: PinnerSageConfig = PinnerSageConfig()
+    """How the items acted on become groups, and how many groups are searched."""
+
+
+class RelatedConfig(BlendConfig):
+    """Candidate sources of the items beside an item, and their blend."""
+
+    quotas: RelatedQuotas = RelatedQuotas()
+    """Shares of the sources."""
+    history_share: float = Field(default=0.0, ge=0, lt=1)
+    """What the user's last actions weigh together in the walks, of 1; the item has the rest. 0: the same walks for everybody."""
+    history_actions: int = Field(default=5, ge=1)
+    """How many of the last positive actions that are."""
+    history_half_life_days: float = Field(default=5.0, gt=0)
+    """As ``pixie_half_life_days`` of the other sources."""
+    weights: ActionWeights = ActionWeights()
+    """What each action counts among them."""
 
 
 class ItemFilter(Section):
@@ -223,3 +275,5 @@ class RetrievalConfig(Section):
     """The nearest-neighbour index."""
     sources: SourceConfig = SourceConfig()
     """Candidate sources and their blend."""
+    related: RelatedConfig = RelatedConfig()
+    """The same for the items beside an item."""

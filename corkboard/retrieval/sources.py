@@ -6,17 +6,24 @@ want in the long run through the user vector of the nightly batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from corkboard.embeddings.pinnersage import in_turns, interests
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.schema import POSITIVE
 from corkboard.retrieval.candidates import HOUR_MS, CandidateRequest, Candidates, Source, merged, recent_items
-from corkboard.retrieval.config import ActionWeights, SourceConfig
+from corkboard.retrieval.config import ActionWeights, BlendConfig, SourceConfig
 from corkboard.retrieval.index import Index
 from corkboard.retrieval.item_stats import ItemStats, stat
 from corkboard.retrieval.neighbours import NeighbourTable
+from corkboard.seeds import derive
+
+if TYPE_CHECKING:
+    from corkboard.retrieval.walks import WalkedGraph
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,10 @@ class RetrievalParts:
     """Counters over frozen catalogue rows."""
     embedding: Index | None = None
     """Item embeddings over the rows of the catalogue, live items included: the space of the user vectors."""
+    graph_vectors: Index | None = None
+    """Vectors from the graph (MultiBiSage) over the rows of the catalogue, live items included."""
+    walks: WalkedGraph | None = None
+    """The graph that walks go over, in rows of the catalogue."""
 
 
 class NearestSource:
@@ -59,8 +70,7 @@ class NearestSource:
         weights = (weights * fades).astype(np.float32)
         wanted = int(np.ceil(k * np.clip(fades.sum() / config.nearest_saturation, config.nearest_min_share, 1.0)))
         places = wanted * weights / weights.sum()
-        allowed = request.allowed.copy()
-        allowed[rows[rows < len(allowed)]] = False
+        allowed = request.without(rows)
         near, cosines = self._index.search(vectors, min(wanted, int(4 * places.max()) + 1), allowed, self._index.space)
         there = near >= 0
         scores = (weights[:, None] * np.maximum(cosines, 0))[there]
@@ -82,12 +92,55 @@ class UserVectorSource:
         vector = request.user_vector
         if vector is None or not vector.any() or k < 1:
             return Candidates()
-        acted = request.catalogue.rows([action.item_id for action in request.state.positives() if action.item_id is not None])
-        allowed = request.allowed.copy()
-        allowed[acted[(acted >= 0) & (acted < len(allowed))]] = False
-        near, cosines = self._index.search(vector, k, allowed, self._index.space)
+        near, cosines = self._index.search(vector, k, request.without_acted_on(), self._index.space)
         there = near[0] >= 0
         return Candidates.best(request, near[0][there], cosines[0][there], None, k)
+
+
+class PixieSource:
+    """Where random walks over boards lead from the last positive actions."""
+
+    name = "pixie"
+
+    def __init__(self, walks: WalkedGraph, config: SourceConfig):
+        self._walks, self._config = walks, config
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """By visits, with what several actions lead to before what one leads to often. An action weighs its kind x
+        ``2 ** (-age / half-life)``. A walk does not tell which action it came from, so there are no seeds."""
+        config = self._config
+        rows, weights = faded_items(request, config.pixie_actions, config.pixie_half_life_days, config.weights)
+        found, scores = self._walks.recommend(rows, weights, k, request.without_acted_on())
+        return Candidates.best(request, found, scores, None, k)
+
+
+class PinnerSageSource:
+    """Nearest to a few items that stand for what the user acted on (:mod:`corkboard.embeddings.pinnersage`)."""
+
+    name = "pinnersage"
+
+    def __init__(self, index: Index, config: SourceConfig):
+        self._index, self._config = index, config
+
+    def candidates(self, request: CandidateRequest, k: int) -> Candidates:
+        """The lists of a few medoids in turns; the score is 1 / (1 + place) in the list, the seed its medoid.
+
+        Medoids are drawn in proportion to importance, anew every hour and the same all through it. Items that nothing is known of are in
+        no group, and one that left the catalogue stands for none.
+        """
+        config = self._config.pinnersage
+        rows, _, ages_ms = recent_items(request, config.max_items, self._config.weights)
+        if not len(rows) or k < 1:
+            return Candidates()
+        # only ratios of importance matter, so days count from the newest action: who comes back after years is still known
+        ages_days = (ages_ms - ages_ms.min()) / DAY_MS
+        found = interests(self._index.vectors_of(rows), ages_days, config, request.catalogue.available[rows])
+        found = found.sampled(config.searched, derive(0, "pinnersage", request.state.user_id, request.now_ms // HOUR_MS))
+        if not len(found):
+            return Candidates()
+        near, _ = self._index.search(found.vectors, k, request.without_acted_on(), self._index.space)
+        brought, groups, places = in_turns(near, k)
+        return Candidates.best(request, brought, (1 / (1 + places)).astype(np.float32), rows[found.medoids][groups], k)
 
 
 class NeighbourSource:
@@ -205,8 +258,15 @@ def build_sources(parts: RetrievalParts, config: SourceConfig) -> tuple[list[Sou
         "same_board": "no board neighbours" if parts.boards is None else NeighbourSource("same_board", parts.boards, config),
         "followed": FollowedSource(quality, config),
         "pinnerformer": "no item embeddings" if parts.embedding is None else UserVectorSource(parts.embedding),
+        "pixie": "no graph" if parts.walks is None else PixieSource(parts.walks, config),
+        "pinnersage": "no graph vectors" if parts.graph_vectors is None else PinnerSageSource(parts.graph_vectors, config),
     }
-    wanted = {name: source for name, source in possible.items() if getattr(config.quotas, name) > 0}
+    return wanted_sources(possible, config)
+
+
+def wanted_sources(possible: Mapping[str, Source | str], config: BlendConfig) -> tuple[list[Source], list[str]]:
+    """Of the sources by name, or why there is none, those with a quota; and a note for each that is wanted and not there."""
+    wanted = {name: source for name, source in possible.items() if config.quota(name) > 0}
     notes = [f"source {name} left out: {source}" for name, source in wanted.items() if isinstance(source, str)]
     return [source for source in wanted.values() if not isinstance(source, str)], notes
 
@@ -226,6 +286,16 @@ def item_quality(stats: ItemStats | None) -> np.ndarray:
     return (np.searchsorted(np.sort(scores), scores) / len(scores)).astype(np.float32)
 
 
+def faded_items(request: CandidateRequest, n: int, half_life_days: float, weights: ActionWeights) -> tuple[np.ndarray, np.ndarray]:
+    """The items of the last n positive actions, newest first: rows int64 and weights float32 that halve every ``half_life_days``.
+
+    Only ratios matter, so age counts from the newest action: who comes back after years is still known.
+    """
+    rows, weighed, ages_ms = recent_items(request, n, weights)
+    ages_ms = ages_ms - ages_ms.min(initial=2**62) if len(ages_ms) else ages_ms
+    return rows, (weighed * 0.5 ** (ages_ms / (half_life_days * DAY_MS))).astype(np.float32)
+
+
 def _in_shares(rows: np.ndarray, keys: np.ndarray, wanted: int) -> np.ndarray:
     """bool ``(n,)``: the entries of the ``wanted`` rows with the lowest keys.
 
@@ -240,10 +310,8 @@ def _in_shares(rows: np.ndarray, keys: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def _faded_history(request: CandidateRequest, config: SourceConfig) -> tuple[np.ndarray, np.ndarray]:
-    """What slower sources look at. Only ratios matter, so age counts from the newest action: who comes back after years is still known."""
-    rows, weights, ages_ms = recent_items(request, config.history_actions, config.weights)
-    ages_ms = ages_ms - ages_ms.min(initial=2**62) if len(ages_ms) else ages_ms
-    return rows, (weights * 0.5 ** (ages_ms / (config.history_half_life_days * DAY_MS))).astype(np.float32)
+    """What slower sources look at."""
+    return faded_items(request, config.history_actions, config.history_half_life_days, config.weights)
 
 
 def _by_creators(

@@ -55,7 +55,7 @@ class Answers:
         """A page for the request in ``body``, and the header that says where its time went (Server-Timing, in ms)."""
         asked = parse_recommend(body, SURFACES_SERVED)
         request = RecommendRequest(
-            surface=asked.surface,
+            surface=asked.surface or "home",
             user_id=asked.user_id,
             session_id=asked.session_id,
             tenant=asked.tenant,

@@ -28,11 +28,11 @@ _MISSING = re.compile(r"missing required field `(?P<path>[^`]*)`")
 class RecommendBody(Struct, forbid_unknown_fields=True):
     """The body of ``POST /v1/recommend``. ``user_id`` or ``session_id`` must be there."""
 
-    surface: str = "home"
+    surface: Annotated[str | None, Meta(description="Left out, it is related where item_id is given, else home.")] = None
     user_id: Id | None = None
     session_id: Id | None = None
     tenant: Id = "default"
-    item_id: Id | None = None
+    item_id: Annotated[Id | None, Meta(description="The item that a related page belongs to; of that surface alone.")] = None
     query: Annotated[str, Meta(max_length=1000)] | None = None
     k: Annotated[int, Meta(ge=1, le=1000)] = 25
     cursor: Annotated[str, Meta(max_length=65_536)] | None = None
@@ -47,11 +47,15 @@ _decode_recommend = msgspec.json.Decoder(RecommendBody).decode
 
 
 def parse_recommend(body: bytes, surfaces: Sequence[str]) -> RecommendBody:
-    """The request in ``body``. Raises :class:`Problem` (400) with the nearest known name for an unknown key or surface."""
+    """The request in ``body``, its surface filled in. Raises :class:`Problem` (400) with the nearest known name for an unknown key or
+    surface, and where surface and item do not go together: a page that left the item out would look like an answer to it.
+    """
     try:
         asked = _decode_recommend(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain_refusal(body, error, RecommendBody) from None
+    if asked.surface is None:
+        asked.surface = "home" if asked.item_id is None else "related"
     if asked.surface not in surfaces:
         raise Problem(
             400,
@@ -69,9 +73,25 @@ def parse_recommend(body: bytes, surfaces: Sequence[str]) -> RecommendBody:
             expected="user_id or session_id",
             hint="For a visitor without a name send any session_id.",
         )
+    _check_item(asked)
     for name in ("user_id", "session_id", "tenant", "item_id"):
         _check_id(name, getattr(asked, name))
     return asked
+
+
+def _check_item(asked: RecommendBody) -> None:
+    """A related page is beside an item, and no other page is."""
+    if asked.surface == "related" and asked.item_id is None:
+        raise Problem(400, "bad_input", "A related page belongs to an item", expected="item_id")
+    if asked.surface != "related" and asked.item_id is not None:
+        raise Problem(
+            400,
+            "bad_input",
+            f"The surface {asked.surface} takes no item",
+            found=asked.item_id,
+            expected="item_id with the surface related alone",
+            hint="Leave surface out, or leave item_id out.",
+        )
 
 
 def _check_id(name: str, value: str | None) -> None:

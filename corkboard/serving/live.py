@@ -42,7 +42,8 @@ class ServingFeed(Protocol):
         ...
 
     def catch_up(self) -> int:
-        """Take live item events that the store got since the last time into the overlay. Raises :class:`StoreError`."""
+        """Take what the store got since the last time into the overlays: items, and what was put on boards. Raises
+        :class:`StoreError`."""
         ...
 
     def use_weights(self, weights: UtilityWeights) -> None:
@@ -85,7 +86,7 @@ class Live:
         return self.loaded.feed
 
     def catch_up(self) -> None:
-        """Put the items that arrived since, here or at another worker, into the overlay. Raises :class:`StoreError`."""
+        """Put the items and edges that arrived since, here or at another worker, into the overlays. Raises :class:`StoreError`."""
         with self.lock:
             self.feed.catch_up()
 
@@ -269,7 +270,7 @@ class LiveEngine:
             raise
         live = self._live
         if live is not None and any(row["event"] == "item" for row in rows):
-            self._catch_up(live)
+            self._catch_up(live)  # encoding items takes a while; what is put on boards can wait for the next page, which catches up anyway
         return new
 
     def _catch_up(self, live: Live) -> None:
@@ -277,7 +278,7 @@ class LiveEngine:
             live.catch_up()
         except StoreError as error:  # the page says so itself, the next page tries again
             self.metrics.store_errors.add()
-            log.warning("Live items could not be read: %s", error)
+            log.warning("What arrived live could not be read: %s", error)
 
     def explain(self, request_id: str, item_id: str) -> dict[str, Any]:
         """Why an item is on the page ``request_id``, or why not. Raises :class:`NotFound`, :class:`StoreError`."""

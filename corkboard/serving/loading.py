@@ -29,7 +29,17 @@ def release_loader(store: Store, settings: Settings) -> LoadRelease:
     def load(release: Release) -> Loaded:
         base, samples, notes = _states(release, store, settings)
         watermark = 0 if base is None else base.watermark_for(store.store_id)
-        feed = Feed.load(release, store, settings.feed, settings.ranking.utility, settings.retrieval.sources, watermark, settings.seed)
+        feed = Feed.load(
+            release,
+            store,
+            settings.feed,
+            settings.ranking.utility,
+            settings.retrieval.sources,
+            watermark,
+            settings.seed,
+            related=settings.retrieval.related,
+            walk=settings.graph.walk,
+        )
         feed.has_base = base is not None
         _one_thread()
         feed.warm_up()

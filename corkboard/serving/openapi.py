@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from corkboard.feed.home import SURFACES_SERVED
 from corkboard.lake.schema import ACTIONS, EVENT_TABLE, KINDS, SURFACES, TABLES, Column
 from corkboard.ranking.config import UtilityWeights
 from corkboard.serving.bodies import RecommendBody
@@ -39,7 +40,7 @@ ROUTES: dict[str, Route] = {
     "recommend": Route(
         "POST",
         "/v1/recommend",
-        "A page for somebody. Always a page: what could not be computed is named in notes.",
+        "A page for somebody, or beside an item. Always a page: what could not be computed is named in notes.",
         "Page",
         "RecommendBody",
         (400, 413),
@@ -166,6 +167,8 @@ def _map(of: Schema) -> Schema:
 
 def _schemas() -> dict[str, Schema]:
     _, bodies = msgspec.json.schema_components([RecommendBody], ref_template="#/components/schemas/{name}")
+    body = bodies["RecommendBody"]["properties"]
+    body["surface"] = {"enum": [*SURFACES_SERVED, None], "default": None, "description": body["surface"]["description"]}
     events = {_event_name(kind): _event(kind) for kind in EVENT_TABLE}
     event = {
         "oneOf": [_ref(name) for name in events],
@@ -208,6 +211,7 @@ def _page_schemas() -> dict[str, Schema]:
         "rules": _list(_ANY),
         "time_ms": _WHOLE,
         "user_id": _MAYBE_TEXT,
+        "beside": _TEXT,
     }
     names = ("title", "category", "creator_id", "brand_id", "merchant_id", "link", "image", "currency")
     item = _object(

@@ -112,7 +112,7 @@ def test_everything_works_by_keyboard(page: Page, site: Site) -> None:
     page.keyboard.press("f")
     expect(card.locator(".follow-button")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog").filter(has_text=item)).to_be_visible()
+    expect(page.locator(f'.item-page[data-item="{item}"] h1')).to_be_focused()
     page.keyboard.press("Escape")
     expect(card.locator(".tile")).to_be_focused()
     page.keyboard.press("h")

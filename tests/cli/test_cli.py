@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from corkboard.cli.show import _print_page
+from corkboard.cli.show import _print_graphs, _print_page
 from corkboard.config import fields
 from corkboard.settings import Settings, load_settings
 
@@ -60,6 +60,16 @@ def test_a_utility_of_nothing_is_shown_and_a_missing_one_is_blank(capsys):
     assert [cell for cell in comes if "." in cell] == ["0.00"]
 
 
+def test_graphs_are_one_line_each_and_the_walked_one_is_marked(capsys):
+    board = {"left": 2000, "right": 300, "linked": 1500, "median_degree": 2.5, "edges": 4500, "walked": True}
+    _print_graphs({"board": board, "tag": board | {"edges": 7, "walked": False}})
+    lines = capsys.readouterr().out.splitlines()
+    walked, other = (next(line for line in lines if f" {name} " in line) for name in ("board", "tag"))
+    for said in ("2,000", "300", "1,500", "2.50", "4,500", "walked"):
+        assert said in walked
+    assert "walked" not in other
+
+
 def test_config_lists_every_setting_with_a_meaning():
     done = run("config", "--json", "-w", "/tmp/no-workspace-here")
     listed = json.loads(done.stdout)
@@ -81,5 +91,14 @@ def test_a_page_and_a_thing_from_the_shell(built):
     page = json.loads(run("feed", user, "-k", "5", *options).stdout)
     assert len(page["items"]) == 5
     assert json.loads(run("show", user, *options).stdout)["user"] == user
+    item = page["items"][0]["item_id"]
+    related = json.loads(run("feed", user, "--item", item, "-k", "5", *options).stdout)
+    assert len(related["items"]) == 5
+    assert item not in {slot["item_id"] for slot in related["items"]}
+    graphs = json.loads(run("show", "graphs", *options).stdout)
+    assert [name for name, graph in graphs.items() if graph["walked"]] == ["board"]
+    unknown = run("feed", user, "--item", "no such item", *options[:-1])
+    assert "Like “no such item”" in unknown.stdout
+    assert "[unknown_item]" in unknown.stdout
     releases = json.loads(run("release", "list", *options).stdout)["releases"]
     assert [release["live"] for release in releases].count(True) == 1

@@ -12,17 +12,22 @@ import polars as pl
 from ranking.builders import DAY_MS, HOUR_MS, lake_of
 
 from corkboard.artifacts import Artifact, EmbeddingTable, Release, Releases, write_artifact
-from corkboard.embeddings.config import PinnerFormerConfig
+from corkboard.embeddings.config import MultiBiSageConfig, PinnerFormerConfig
 from corkboard.embeddings.content import ContentTower, untrained_content
 from corkboard.embeddings.item_tower import ItemTower
+from corkboard.embeddings.multibisage import MultiBiSage
+from corkboard.embeddings.multibisage_network import MultiBiSageNetwork
+from corkboard.embeddings.node_features import NodeFeatures
 from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.embeddings.user_vectors import UserVectors
 from corkboard.errors import StoreError
 from corkboard.feed.config import FeedConfig, SeenConfig
 from corkboard.feed.home import Feed
 from corkboard.feed.parts import ROLES
+from corkboard.graph.from_lake import graphs, newer_saves
 from corkboard.lake.lake import Lake
 from corkboard.lake.schema import POSITIVE
+from corkboard.learning.training import seeded
 from corkboard.ranking.features import FEATURE_NAMES
 from corkboard.ranking.light import BLOCKS, ITEM_FACTS, USER_FACTS, WINDOWS, LightRanker
 from corkboard.ranking.pointwise import PointwiseRanker
@@ -42,7 +47,7 @@ WORDS = ("old", "red", "small", "bright", "plain", "round", "soft", "tall")
 
 
 def past_rows(items: int = 300, users: int = 30, days: int = 12) -> list[dict[str, Any]]:
-    """Items and a made-up log that ends at MIDNIGHT_MS; user uN likes topic N % 6."""
+    """Items and a made-up log that ends at MIDNIGHT_MS; user uN likes topic N % 6 and saves to board bN, of which b5 and b11 are secret."""
     draw = generator(5, "feed past")
     rows: list[dict[str, Any]] = []
     for n in range(items):
@@ -66,6 +71,8 @@ def past_rows(items: int = 300, users: int = 30, days: int = 12) -> list[dict[st
             }
         )
     for user in range(users):
+        board = {"board_id": f"b{user}", "user_id": f"u{user}", "secret": user in (5, 11)}
+        rows.append({"event": "board", "event_id": f"board-{user}", "time_ms": MIDNIGHT_MS - 19 * DAY_MS, **board})
         for page in range(days):
             time_ms = MIDNIGHT_MS - (days - page) * DAY_MS + int(draw.integers(0, 20)) * HOUR_MS
             shown = [f"i{n:03d}" for n in draw.permutation(items)[:15]]
@@ -83,6 +90,7 @@ def past_rows(items: int = 300, users: int = 30, days: int = 12) -> list[dict[st
                         "time_ms": time_ms + 1000 * (place + 1),
                         "action": name,
                         "item_id": item_id,
+                        "board_id": f"b{user}" if name == "save" else None,
                     }
                     rows.append({"event": "action", **acted, **key})
     return rows
@@ -121,6 +129,20 @@ def set_pinnerformer(content: EmbeddingTable, dim: int = 16, seed: int = 6) -> P
         "up": np.zeros((hidden, dim)),
     }
     return PinnerFormer(settings, ItemTower(content.ids, weights), {"nothing": np.zeros(1, np.float32)}, content.space, [24.0])
+
+
+def set_multibisage(content: EmbeddingTable, dim: int = 16) -> MultiBiSage:
+    """Never trained: it keeps what is alike alike."""
+    settings, graph_names = MultiBiSageConfig(dim=dim, small_dim=4, width=16), ("board", "user_save")
+    with seeded(7, "graph encoder"):
+        network = MultiBiSageNetwork(settings, [content.dim], len(graph_names), 4)
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    return MultiBiSage(settings, graph_names, [content.dim], [content.space], 4, weights)
+
+
+def graph_placed(encoder: MultiBiSage, content: EmbeddingTable) -> EmbeddingTable:
+    """Where the items stand by content alone."""
+    return EmbeddingTable(content.ids, encoder.encode(NodeFeatures.of(content.ids, [content]), None), encoder.space)
 
 
 def set_user_vectors(lake: Lake, embeddings: EmbeddingTable) -> UserVectors:
@@ -180,6 +202,7 @@ class Small:
     lake: Lake
     tower: ContentTower
     vectors: EmbeddingTable
+    graph_vectors: EmbeddingTable
     embeddings: EmbeddingTable
     user_vectors: UserVectors
     stats: ItemStats
@@ -205,8 +228,12 @@ def small(workspace: Path) -> Small:
     vectors = EmbeddingTable(ids, tower.encode(items, MIDNIGHT_MS), tower.space)
     stats = ItemStats.build(lake.actions(), lake.shown(), ids, MIDNIGHT_MS)
     item_knn = ItemKNN.fit(lake.actions(), ids, MIDNIGHT_MS)
-    index, ranker, pinnerformer = FaissIndex.build(vectors), set_ranker(), set_pinnerformer(vectors)
-    embeddings = EmbeddingTable(ids, pinnerformer.encode_items(ids, vectors.vectors), pinnerformer.space)
+    multibisage = set_multibisage(vectors)
+    placed, board_graphs = graph_placed(multibisage, vectors), graphs(lake.until(MIDNIGHT_MS - DAY_MS), ids)
+    newer = newer_saves(lake, MIDNIGHT_MS - DAY_MS)
+    index, graph_index, ranker = FaissIndex.build(vectors), FaissIndex.build(placed), set_ranker()
+    pinnerformer = set_pinnerformer(placed)
+    embeddings = EmbeddingTable(ids, pinnerformer.encode_items(ids, placed.vectors), pinnerformer.space)
     embedding_index, light = FaissIndex.build(embeddings), set_light(embeddings, vectors)
     user_vectors = set_user_vectors(lake, embeddings)
     root = workspace / "artifacts"
@@ -219,7 +246,12 @@ def small(workspace: Path) -> Small:
         ),
         "item_knn": write_artifact(root, "item_knn", "a", tensors=item_knn.tensors(), tables=item_knn.tables(), config=item_knn.config),
         "boards": write_artifact(root, "boards", "a", tensors=item_knn.tensors(), tables=item_knn.tables()),
-        "pinnerformer": written(root, "pinnerformer", pinnerformer, makes=[embeddings.space], requires=[tower.space]),
+        "graphs": write_artifact(root, "graphs", "a", tensors=board_graphs.tensors(), tables=board_graphs.tables() | {"newer": newer}),
+        "multibisage": write_artifact(
+            root, "multibisage", "a", tensors=multibisage.tensors(), config=multibisage.config, requires=[tower.space]
+        ),
+        "graph_index": written(root, "graph_index", graph_index, makes=[placed.space]),
+        "pinnerformer": written(root, "pinnerformer", pinnerformer, makes=[embeddings.space], requires=[placed.space]),
         "embedding_index": written(root, "embedding_index", embedding_index, makes=[embeddings.space]),
         "user_vectors": written(root, "user_vectors", user_vectors, requires=[embeddings.space]),
         "light_ranker": write_artifact(root, "light_ranker", "a", tensors=light.tensors(), config=light.config(), requires=light.requires),
@@ -227,7 +259,7 @@ def small(workspace: Path) -> Small:
     }
     artifacts["ranker_item_knn"] = artifacts["item_knn"]
     assert set(artifacts) == set(ROLES)
-    return Small(workspace, lake, tower, vectors, embeddings, user_vectors, stats, item_knn, artifacts)
+    return Small(workspace, lake, tower, vectors, placed, embeddings, user_vectors, stats, item_knn, artifacts)
 
 
 def written(root: Path, step: str, part: Any, **spaces: Any) -> Artifact:

@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from corkboard.artifacts import EmbeddingTable, Release
+from corkboard.embeddings.node_features import NodeFeatures
 from corkboard.feed import home
 from corkboard.feed.config import FeedConfig
 from corkboard.feed.home import Feed
@@ -17,7 +19,8 @@ from corkboard.ranking import request as request_module
 from corkboard.ranking.config import UtilityWeights
 from corkboard.ranking.request import RequestSide
 from corkboard.retrieval.config import SourceConfig
-from feed.builders import DAY_MS, HOUR_MS, MIDNIGHT_MS, NEVER_TIRED, NOW_MS, Small, act
+from corkboard.retrieval.index import FaissIndex
+from feed.builders import DAY_MS, HOUR_MS, MIDNIGHT_MS, NEVER_TIRED, NOW_MS, Small, act, set_pinnerformer, written
 
 
 def ask(feed: Feed, user: str = "u1", k: int = 25, now_ms: int = NOW_MS, **more):
@@ -218,7 +221,7 @@ def test_a_page_keeps_the_weights_it_began_with(made: Small):
     assert ask(feed, log=False).served["trace"]["weights"]["save"] == 9.0
 
 
-def test_live_items_reach_both_overlays_and_the_light_ranker(made: Small):
+def test_live_items_reach_all_overlays_and_the_light_ranker(made: Small):
     feed = made.feed()
     ask(feed)
     tent = {"event": "item", "time_ms": NOW_MS - 10, "tenant": "default", "item_id": "live", "title": "small red tent", "category": "tent"}
@@ -227,7 +230,9 @@ def test_live_items_reach_both_overlays_and_the_light_ranker(made: Small):
     items = feed.parts.items
     content, known = items.vectors(row)
     assert known[0]
-    np.testing.assert_allclose(items.embeddings(row)[0], feed.parts.item_tower.encode_items(["live"], content), rtol=1e-5)
+    cold = feed.parts.graph_encoder.encode(NodeFeatures.of(["live"], [EmbeddingTable(["live"], content, made.tower.space)]), None)
+    np.testing.assert_allclose(items.graph_vectors(row)[0], cold, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(items.embeddings(row)[0], feed.parts.item_tower.encode_items(["live"], cold), rtol=1e-4, atol=1e-6)
     dims = made.embeddings.dim, made.vectors.dim
     vector = feed.parts.light.vectors(row, NOW_MS)[0]
     np.testing.assert_allclose(vector[: dims[0]], items.embeddings(row)[0][0], rtol=1e-5)
@@ -236,7 +241,33 @@ def test_live_items_reach_both_overlays_and_the_light_ranker(made: Small):
     feed.add_items([{**tent, "time_ms": NOW_MS - 5, "title": "old plain cake", "category": "cake"}])
     assert not np.allclose(feed.parts.light.vectors(row, NOW_MS)[0], vector)
     feed.add_items([{**tent, "time_ms": NOW_MS - 1, "deleted": True}])
-    assert not items.embeddings(row)[1][0]
+    assert not any(vectors(row)[1][0] for vectors in (items.vectors, items.embeddings, items.graph_vectors))
+
+
+def test_an_item_tower_is_fed_with_the_vectors_that_it_was_trained_on(made: Small, tmp_path):
+    """One that reads content vectors, as releases without a graph have it."""
+    tower = set_pinnerformer(made.vectors)
+    table = EmbeddingTable(made.vectors.ids, tower.encode_items(made.vectors.ids, made.vectors.vectors), tower.space)
+    changed = {
+        "pinnerformer": written(tmp_path, "pinnerformer", tower, makes=[tower.space], requires=[made.tower.space]),
+        "embedding_index": written(tmp_path, "embedding_index", FaissIndex.build(table), makes=[tower.space]),
+    }
+    kept = {role: artifact for role, artifact in made.artifacts.items() if role not in ("user_vectors", "light_ranker")}
+    feed = Feed.load(Release("by hand", "by hand", kept | changed, 0), made.store())
+    assert feed.parts.item_tower.content_space.name == "content"
+    feed.add_items([{"event": "item", "time_ms": NOW_MS - 10, "tenant": "default", "item_id": "live", "title": "small red tent"}])
+    row, items = feed.catalogue.rows(["live"]), feed.parts.items
+    expected = tower.encode_items(["live"], items.vectors(row)[0])
+    np.testing.assert_allclose(items.embeddings(row)[0], expected, rtol=1e-4, atol=1e-6)
+    assert items.graph_vectors(row)[1][0]
+
+
+def test_without_the_graph_encoder_a_live_item_has_content_alone(made: Small):
+    feed = made.feed(without=["multibisage"])
+    feed.add_items([{"event": "item", "time_ms": NOW_MS - 10, "tenant": "default", "item_id": "live", "title": "small red tent"}])
+    row, items = feed.catalogue.rows(["live"]), feed.parts.items
+    assert [vectors(row)[1][0] for vectors in (items.vectors, items.graph_vectors, items.embeddings)] == [True, False, False]
+    assert "no_graph_encoder" in {note.code for note in ask(feed).notes}
 
 
 def test_warming_up_leaves_no_trace(made: Small):

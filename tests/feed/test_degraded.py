@@ -15,6 +15,8 @@ from corkboard.feed.config import FeedConfig
 from corkboard.feed.home import Feed
 from corkboard.feed.page import RecommendRequest
 from corkboard.feed.parts import ROLES
+from corkboard.graph.bipartite import BipartiteGraph
+from corkboard.graph.graphs import Graphs
 from corkboard.ranking.features import FEATURE_NAMES
 from feed.builders import NOW_MS, DeadStore, Small, act, set_light, set_pinnerformer, set_ranker, set_user_vectors, written
 
@@ -32,6 +34,8 @@ MISSING = {
     "content": "no_content_tower",
     "item_knn": "no_neighbours",
     "boards": None,
+    "graphs": "no_graph",
+    "multibisage": "no_graph_encoder",
     "pinnerformer": "no_item_tower",
     "user_vectors": "no_user_vectors",
     "light_ranker": "no_light_ranker",
@@ -293,3 +297,25 @@ class FailingLight:
 
     def scores(self, request, rows, weights):
         return np.full(len(rows), np.nan, np.float32)
+
+
+def test_without_graph_vectors_their_encoder_is_left_out_and_the_rest_stays(made: Small):
+    feed = loaded(made, {name: artifact for name, artifact in made.artifacts.items() if name != "graph_index"})
+    page = ask(feed)
+    assert len(set(page.items)) == 25
+    assert codes(page) == {"no_graph_vectors", "artifact_unusable"}
+    assert feed.parts.graph_encoder is None
+    assert feed.parts.light is not None
+
+
+def test_a_graph_without_an_edge_is_left_out(made: Small, tmp_path):
+    ids = made.vectors.ids
+    empty = Graphs(
+        ids, {"board": BipartiteGraph.of("board", pl.DataFrame({"left": [], "right": []}, {"left": pl.String, "right": pl.String}), ids)}
+    )
+    artifact = write_artifact(tmp_path, "graphs", "a", tensors=empty.tensors(), tables=empty.tables())
+    feed = loaded(made, {**made.artifacts, "graphs": artifact})
+    page = ask(feed)
+    assert codes(page) == {"no_graph"}
+    assert feed.parts.walks is None
+    assert len(page.items) == 25

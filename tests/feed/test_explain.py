@@ -86,7 +86,7 @@ def test_items_that_are_not_on_the_page_and_why(made: Small):
 
 
 def test_a_candidate_that_others_beat_and_one_that_a_cap_kept_out(made: Small):
-    feed = made.feed(config=FeedConfig(diversity=DiversityConfig(strength=0.0, max_category_share=0.2)))
+    feed = made.feed(config=FeedConfig(diversity=DiversityConfig(strength=0.0, max_category_share=0.3)))
     page = ask(feed)
     trace = page.served["trace"]
     capped = next(iter(trace["capped"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.builders import item, items_frame
 
@@ -75,6 +75,7 @@ def test_the_nearest_key_is_named():
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.text(max_size=3), max_size=3)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), values, max_size=4))
 def test_any_filter_is_a_mask_or_a_refusal(raw):
     things = catalogue()

@@ -24,7 +24,7 @@ SAID = {
 }
 
 
-def reason(source: str, title: str | None, action: str | None, seeded: bool = True) -> str:
+def reason(source: str, title: str | None, action: str | None, seeded: bool = True, beside: int = -1) -> str:
     """The reason of item "b", which ``source`` found by way of item "a" with this title, after this action on it."""
     items = {"item_id": ["a", "b"], "time_ms": [0, 0], "title": [title, "Other"]}
     state = UserState("ann")
@@ -34,7 +34,7 @@ def reason(source: str, title: str | None, action: str | None, seeded: bool = Tr
     found = Retrieved(
         ItemList(["b"], np.ones(1, np.float32), [(source,)]), np.array([1]), seeds, np.ones((1, 1), np.float32), (source,), []
     )
-    return Reasons(found, Catalogue(pl.DataFrame(items, schema_overrides={"title": pl.String})), state).of(0)
+    return Reasons(found, Catalogue(pl.DataFrame(items, schema_overrides={"title": pl.String})), state, beside).of(0)
 
 
 @pytest.mark.parametrize("action", POSITIVE)
@@ -61,3 +61,21 @@ def test_without_an_item_to_name_there_are_plain_reasons() -> None:
     assert reason("fresh", None, "save", seeded=False) == "New, and near to what you like"
     assert reason("fresh", None, None, seeded=False) == "New"
     assert reason("nearest", None, "save", seeded=False) == OTHERWISE
+
+
+def test_beside_an_item_it_is_named() -> None:
+    said = {source: reason(source, "Navy shirt", None, beside=0) for source in ("pixie", "same_board", "item_knn", "related_vectors")}
+    assert said == {
+        "pixie": "From boards that hold “Navy shirt”",
+        "same_board": "On the same boards as “Navy shirt”",
+        "item_knn": "Goes with “Navy shirt”",
+        "related_vectors": "Found beside things like “Navy shirt”",
+    }
+    assert reason("related_content", None, None, beside=0) == "Like this item"
+    assert reason("nearest", "Navy shirt", "save", beside=1) == "Like “Navy shirt”, which you saved"  # what home filled the page with
+
+
+def test_walks_and_interests_of_home() -> None:
+    assert reason("pixie", None, "save", seeded=False) == "From boards that hold what you like"
+    assert reason("pinnersage", "Navy shirt", "click") == "Near to “Navy shirt”, which you clicked"
+    assert reason("pinnersage", None, "click") == "Near to something you clicked"

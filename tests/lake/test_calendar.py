@@ -130,3 +130,9 @@ def test_days_of_moments() -> None:
     assert day_of(T0) == T0 // DAY_MS == 19_783
     assert day_of(np.array([T0 - 1, T0])).tolist() == [19_782, 19_783]
     assert day_name(19_783) == "2024-03-01"
+
+
+def test_the_last_quarter_before_a_cut_begins_at_a_midnight():
+    calendar = Calendar(10 * DAY_MS, 50 * DAY_MS, 60 * DAY_MS, 70 * DAY_MS)
+    assert calendar.last_quarter_ms(calendar.item_cut_ms) == 40 * DAY_MS
+    assert calendar.last_quarter_ms(calendar.rank_cut_ms) == 47 * DAY_MS  # 12.5 days before it, down to the midnight

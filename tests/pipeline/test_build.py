@@ -19,7 +19,16 @@ def copied(built, tmp_path) -> Workspace:
     return Workspace(folder, built.settings)
 
 
-LADDER = ["popularity and content", "+ item-kNN", "+ trained content", "+ PinnerFormer", "+ ranker", "+ TransAct", "+ light ranker"]
+LADDER = [
+    "popularity and content",
+    "+ item-kNN",
+    "+ trained content",
+    "+ MultiBiSage",
+    "+ PinnerFormer",
+    "+ ranker",
+    "+ TransAct",
+    "+ light ranker",
+]
 
 
 def test_the_ladder_ends_on_the_light_ranker(built):
@@ -108,7 +117,7 @@ def test_two_builds_at_once_are_refused(copied):
 def test_what_a_step_reads_ends_at_its_cut(built):
     calendar = built.calendar()
     cuts = {role: artifact.cut_ms for role, artifact in built.releases.current().artifacts.items()}
-    assert cuts["content"] == calendar.item_cut_ms
+    assert cuts["content"] == cuts["multibisage"] == cuts["pinnerformer"] == calendar.item_cut_ms
     assert cuts["ranker"] == calendar.rank_cut_ms
     assert cuts["item_knn"] == calendar.end_ms - 86_400_000
     assert cuts["catalogue"] == UNCUT_MS

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corkboard.lake.schema import NEGATIVE, POSITIVE
-from corkboard.ranking.features import FEATURE_NAMES, request_features
+from corkboard.ranking.features import BESIDE_NAMES, FEATURE_NAMES, beside_row, request_features
 from corkboard.ranking.item_side import STAT_NAMES, ItemSide
+from corkboard.ranking.request import RequestSide
 from corkboard.ranking.user_side import user_side
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.retrieval.index import ExactIndex
@@ -227,3 +228,65 @@ def test_the_user_side_is_made_once_and_changes_nothing():
     user = user_side(state, NOW_MS, items)
     rows = np.arange(60)
     np.testing.assert_array_equal(request_features(state, NOW_MS, rows, items, user=user), request_features(state, NOW_MS, rows, items))
+
+
+def beside_features(items: ItemSide, beside: str, item_id: str) -> dict[str, float]:
+    row = request_features(UserState("nobody"), NOW_MS, items.catalogue.rows([item_id]), items, beside=items.catalogue.row(beside))[0]
+    return {name: value for name, value in zip(FEATURE_NAMES, row.tolist(), strict=True) if name in BESIDE_NAMES}
+
+
+def test_how_a_candidate_goes_with_the_item_beside_by_hand():
+    bare = tiny()
+    embedding, graph = ExactIndex(np.stack([E1, E1, E2, E2]), SPACE), ExactIndex(np.stack([E1, DIAGONAL, E2, E2]), SPACE)
+    items = ItemSide(bare.catalogue, bare.index, bare.stats, bare.neighbours, embedding, graph)
+    half = pytest.approx(1 / math.sqrt(2))
+    assert beside_features(items, "a", "b") == {
+        "beside_known": 1.0,
+        "beside_content": 0.0,
+        "beside_embedding": 1.0,
+        "beside_graph": half,
+        "beside_category": 0.0,
+        "beside_creator": 1.0,
+        "beside_brand": 0.0,
+        "beside_item_knn": pytest.approx(math.log(1.25)),  # b is a neighbour of a, and a none of b
+    }
+    assert beside_features(items, "b", "a")["beside_item_knn"] == 0.0
+    of_c = beside_features(items, "a", "c")
+    assert (of_c["beside_content"], of_c["beside_category"], of_c["beside_creator"]) == (half, 1.0, 0.0)
+    assert beside_features(items, "c", "c")["beside_brand"] == 1.0
+    of_d = beside_features(items, "d", "d")  # "none" equals nothing, and what has no vector is like nothing
+    assert of_d == dict.fromkeys(BESIDE_NAMES, 0.0) | {"beside_known": 1.0, "beside_embedding": 1.0, "beside_graph": 1.0}
+
+
+def test_without_vectors_neighbours_or_an_item_beside_there_are_zeros():
+    bare = ItemSide(tiny().catalogue)
+    assert beside_features(bare, "a", "c") == dict.fromkeys(BESIDE_NAMES, 0.0) | {"beside_known": 1.0, "beside_category": 1.0}
+    assert beside_features(tiny(), "nobody knows it", "c") == dict.fromkeys(BESIDE_NAMES, 0.0)
+    assert request_features(UserState("nobody"), NOW_MS, np.empty(0, np.int64), bare, beside=0).shape == (0, len(FEATURE_NAMES))
+
+
+def test_only_pages_of_the_related_surface_are_beside_an_item():
+    items, state = world(), state_of(action("save", "i003"))
+    assert beside_row("related", "i007", items) == 7
+    assert beside_row("home", "i007", items) == beside_row("related", None, items) == beside_row("related", "?", items) == -1
+    rows = np.arange(60)
+    home, related = (RequestSide.of(state, NOW_MS, surface, items, beside="i007") for surface in ("home", "related"))
+    assert (home.beside, related.beside) == (-1, 7)
+    assert related.ranker_input(rows, related.features(rows)).beside == 7
+    np.testing.assert_array_equal(related.features(rows), request_features(state, NOW_MS, rows, items, beside=7))
+    columns = [FEATURE_NAMES.index(name) for name in BESIDE_NAMES]
+    np.testing.assert_array_equal(np.delete(home.features(rows), columns, axis=1), np.delete(related.features(rows), columns, axis=1))
+    assert not home.features(rows)[:, columns].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories, st.integers(0, 59), st.integers(0, 59))
+def test_the_item_beside_is_the_same_for_everybody_and_for_every_candidate_alone(history, beside, candidate):
+    items, rows = world(), np.arange(60)
+    columns = [FEATURE_NAMES.index(name) for name in BESIDE_NAMES]
+    state = state_of(*(action(name, f"i{i:03d}", hours) for name, i, hours in history))
+    together = request_features(state, NOW_MS, rows, items, beside=beside)[:, columns]
+    np.testing.assert_array_equal(together, request_features(UserState("bob"), NOW_MS, rows, items, beside=beside)[:, columns])
+    alone = request_features(state, NOW_MS, np.array([candidate]), items, beside=beside)[:, columns]
+    np.testing.assert_allclose(together[[candidate]], alone, atol=1e-6)
+    assert together[beside, BESIDE_NAMES.index("beside_content")] == pytest.approx(1.0, abs=1e-5)

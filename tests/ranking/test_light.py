@@ -492,3 +492,27 @@ def test_too_few_lists_teach_nothing(lists):
     few = replace(found, offsets=found.offsets[:4])
     with pytest.raises(InputError, match="Too few lists"):
         train_light(few, np.zeros(3, bool), None, None, LightConfig(), 1)
+
+
+def test_it_is_distilled_from_home_pages_alone(tmp_path):
+    """It ranks home pages; whatever the full ranker learns from besides is not its business."""
+    lake, contents, embeddings = lived(tmp_path / "lake")
+    span = MIDNIGHT_MS - 2 * DAY_MS, MIDNIGHT_MS
+    related = [
+        {
+            "event": "impression",
+            "event_id": f"beside-{n}",
+            "request_id": f"beside-{n}",
+            "time_ms": span[0] + n * HOUR_MS,
+            "user_id": f"only related {n}",
+            "surface": "related",
+            "context_item_id": "i001",
+            "slots": [{"item_id": "i002", "position": 0}],
+        }
+        for n in range(10)
+    ]
+    lake = lake_of(tmp_path / "lake", related)
+    days = ItemDays(lake.until(span[1]), *span, contents, embeddings=embeddings)
+    found = teacher_lists(lake, span, days, ByLikeness(), UtilityWeights(), LightConfig(moments=1000, candidates=10), 1)
+    assert len(found) > 20
+    assert not any(user.startswith("only related") for user in found.user_keys)

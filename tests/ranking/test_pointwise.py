@@ -17,6 +17,7 @@ from corkboard.ranking.config import PointwiseConfig
 from corkboard.ranking.features import FEATURE_NAMES
 from corkboard.ranking.pointwise import CLIP, PointwiseRanker
 from corkboard.ranking.ranker import Contributes, Ranker
+from corkboard.ranking.report import standardisation
 from corkboard.ranking.table import TrainingRows
 from corkboard.ranking.training import Trained, train_pointwise
 from corkboard.seeds import generator
@@ -220,6 +221,16 @@ def test_a_contribution_is_the_utility_lost_at_the_mean(trained):
     lost = trained.ranker.probabilities(np.stack([x, changed])) @ weights
     assert effects[FEATURE_NAMES[2]] == pytest.approx(lost[0] - lost[1], abs=1e-5)
     assert effects[FEATURE_NAMES[5]] == pytest.approx(0.0, abs=1e-6)  # the constant column
+
+
+def test_a_feature_that_never_changed_in_training_says_nothing_for_ever(trained):
+    """Nothing was learned of it, so its weights are those that training began with: a page where it is no constant must not feel them."""
+    x = synthetic(3, seed=11).features
+    changed = x.copy()
+    changed[:, 5] += 100.0
+    np.testing.assert_array_equal(trained.ranker.probabilities(changed), trained.ranker.probabilities(x))
+    mean, scale = standardisation(np.array([[1.0, 7.0], [3.0, 7.0]], np.float32))
+    assert (mean.tolist(), scale.tolist()) == ([2.0, 7.0], [1.0, np.inf])
 
 
 def test_scoring_three_hundred_candidates_is_quick(trained):

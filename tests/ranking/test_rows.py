@@ -19,8 +19,8 @@ from corkboard.lake.lake import Lake
 from corkboard.ranking.config import RowsConfig
 from corkboard.ranking.features import FEATURE_NAMES, POSITION_COLUMN
 from corkboard.ranking.item_days import ItemDays
-from corkboard.ranking.pages import sample_pages
-from corkboard.ranking.rows import TrainingRows, rows_from_served, training_rows
+from corkboard.ranking.pages import impression_pages, sample_pages
+from corkboard.ranking.rows import TrainingRows, replayed_pages, rows_from_served, training_rows
 from corkboard.retrieval.item_stats import ItemStats
 from ranking.builders import DAY_MS, HOUR_MS, SPACE, lake_of
 
@@ -28,6 +28,8 @@ START_MS = 1_760_000_000_000 // DAY_MS * DAY_MS
 CALENDAR = Calendar(START_MS, START_MS + 10 * DAY_MS, START_MS + 14 * DAY_MS, START_MS + 16 * DAY_MS)
 A, B = CALENDAR.item_cut_ms, CALENDAR.rank_cut_ms
 ITEMS = [f"i{n}" for n in range(8)]
+
+BOTH = RowsConfig(surfaces=("home", "related"))
 
 
 def item(item_id: str, time_ms: int = START_MS, **columns: Any) -> dict[str, Any]:
@@ -48,7 +50,13 @@ def act(name: str, item_id: str, time_ms: int, user: str = "ann", request_id: st
 
 
 def shown(
-    request_id: str, time_ms: int, item_ids: list[str], user: str = "ann", surface: str = "home", random: bool = False
+    request_id: str,
+    time_ms: int,
+    item_ids: list[str],
+    user: str = "ann",
+    surface: str = "home",
+    random: bool = False,
+    beside: str | None = None,
 ) -> dict[str, Any]:
     slots = [
         {"item_id": name, "position": place, "propensity": 1 / len(item_ids) if random else None} for place, name in enumerate(item_ids)
@@ -60,6 +68,7 @@ def shown(
         "request_id": request_id,
         "user_id": user,
         "surface": surface,
+        "context_item_id": beside,
         "slots": slots,
     }
 
@@ -199,21 +208,22 @@ events = st.lists(
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(events, st.integers(0, 4 * 24 * 60))
-def test_a_later_event_changes_no_earlier_feature(tmp_path_factory, happened, minute):
-    """The page of this minute, with and without everything that happened at or after it."""
+@given(events, st.integers(0, 4 * 24 * 60), st.sampled_from(["home", "related"]))
+def test_a_later_event_changes_no_earlier_feature(tmp_path_factory, happened, minute, surface):
+    """The page of this minute, with and without everything that happened at or after it; where it is related, beside an item."""
     moment = A + minute * 60_000
 
     def row(n: int, name: str, number: int, at: int) -> dict[str, Any]:
         return shown(f"e{n}", at, [f"i{number}"], surface="search") if name == "shown" else act(name, f"i{number}", at + n)
 
     rows = [row(n, name, number, A + at * 60_000) for n, (name, number, at) in enumerate(happened)]
-    asked = [shown("asked", moment, ITEMS), act("click", "i0", B - 1)]
+    asked = [shown("asked", moment, ITEMS, surface=surface, beside="i3"), act("click", "i0", B - 1)]
     made = []
     for kept in (rows, [row for row in rows if row["time_ms"] < moment]):
         lake = lake_of(tmp_path_factory.mktemp("lake"), [*(item(name) for name in ITEMS), *kept, *asked])
-        made.append(training_rows(lake, CALENDAR, item_days(lake), RowsConfig(), seed=1).features)
+        made.append(training_rows(lake, CALENDAR, item_days(lake), BOTH, seed=1).features)
     np.testing.assert_array_equal(*made)
+    assert (made[0][:, FEATURE_NAMES.index("beside_known")] == (surface == "related")).all()
 
 
 def test_home_pages_are_learned_from_and_others_only_where_there_are_none(tmp_path):
@@ -221,6 +231,47 @@ def test_home_pages_are_learned_from_and_others_only_where_there_are_none(tmp_pa
     done = [act("click", "i0", A + 3 * HOUR_MS, request_id="h"), act("click", "i1", A + 3 * HOUR_MS, request_id="s")]
     assert rows_of(tmp_path / "both", home, search, *done).item_ids.tolist() == ["i0"]
     assert rows_of(tmp_path / "search", search, *done).item_ids.tolist() == ["i1"]
+
+
+def test_related_pages_are_learned_from_and_know_their_item(tmp_path):
+    pages = [
+        shown("h", A + HOUR_MS, ["i0", "i1"], beside="i1"),  # home is beside nothing, whatever it was asked with
+        shown("r", A + 2 * HOUR_MS, ["i0", "i1", "i2"], surface="related", beside="i1"),
+        shown("n", A + 3 * HOUR_MS, ["i0"], surface="related", beside="late"),  # comes the next day
+        shown("x", A + 4 * HOUR_MS, ["i0"], surface="related"),
+        shown("t", A + 50 * HOUR_MS, ["i3"], surface="related", beside="late"),
+    ]
+    late = item("late", A + 30 * HOUR_MS, category="y")
+    events = [late, item("i3", A + 25 * HOUR_MS, category="y"), act("click", "i0", A + 5 * HOUR_MS)]
+    rows = rows_of(tmp_path, *pages, *events, config=BOTH)
+    assert rows.pages["request_id"].to_list() == ["h", "r", "n", "x", "t"]
+    names = ("beside_known", "beside_content", "beside_category", "beside_creator")
+    found = rows.features[:, [FEATURE_NAMES.index(name) for name in names]].tolist()
+    assert found == [
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [1, 0, 1, 0],
+        [1, 1, 1, 0],  # the item itself: cosine 1; nobody made it
+        [1, 0, 1, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [1, 0, 1, 0],  # by then both are of category y
+    ]
+    assert rows.weights.tolist() == pytest.approx([1, 1, 0.2, 0.2, 0.2, 0.2, 1, 0.2])  # what is beside nothing is as on home
+    only = rows_of(tmp_path / "home", *pages, act("click", "i0", A + 5 * HOUR_MS))
+    assert only.pages["request_id"].to_list() == ["h"]
+
+
+def test_a_client_that_reports_a_page_need_not_know_what_it_was_beside(tmp_path):
+    served_page = served("r", A + HOUR_MS, ["i0", "i1"]) | {"surface": "related", "context_item_id": "i1"}
+    reported = shown("r", A + HOUR_MS + 500, ["i1"], surface="related")
+    lake = lake_of(tmp_path, [*(item(name) for name in ITEMS), served_page, reported, act("click", "i1", A + 2 * HOUR_MS)])
+    slots = impression_pages(lake, A, B, ("related",))
+    assert slots.select("item_id", "beside").rows() == [("i1", "i1")]
+    features, _ = replayed_pages(lake.until(B), slots, item_days(lake))
+    assert features[0, FEATURE_NAMES.index("beside_content")] == 1.0
+    without, _ = replayed_pages(lake.until(B), slots.drop("beside"), item_days(lake))  # frames made elsewhere are beside nothing
+    assert without[0, FEATURE_NAMES.index("beside_known")] == 0.0
 
 
 def test_random_pages_are_marked(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from corkboard.artifacts import Space
+from corkboard.graph.bipartite import BipartiteGraph
 from corkboard.retrieval.candidates import CandidateRequest
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.state.user_state import UserState
@@ -17,6 +18,7 @@ HOUR_MS = 3_600_000
 NOW_MS = 100 * DAY_MS
 SPACE = Space("content", "1")
 EMBEDDING_SPACE = Space("pinnerformer", "1")
+GRAPH_SPACE = Space("multibisage", "1")
 
 
 def actions_frame(rows: Sequence[tuple[str, str, str, float]], boards: Sequence[str | None] | None = None) -> pl.DataFrame:
@@ -53,6 +55,19 @@ def catalogue_of(items: int, creators: int = 7, seed: int = 0) -> Catalogue:
         "title": [f"title {place}" for place in range(items)],
     }
     return Catalogue(pl.DataFrame(columns, schema_overrides={"price_minor": pl.Int64, "item_id": pl.String, "creator_id": pl.String}))
+
+
+def board_graph(boards: Mapping[str, Sequence[int]], items: int) -> BipartiteGraph:
+    """``i0000`` and on, and the items of each board."""
+    edges = [(f"i{place:04d}", board) for board, places in boards.items() for place in places]
+    frame = pl.DataFrame(edges, schema={"left": pl.String, "right": pl.String}, orient="row")
+    return BipartiteGraph.of("board", frame, [f"i{place:04d}" for place in range(items)])
+
+
+def tens_and_sevens(items: int) -> BipartiteGraph:
+    """Every item on a board with its neighbours, and on one with every seventh item."""
+    tens = {f"ten{board}": range(10 * board, min(10 * board + 10, items)) for board in range(-(-items // 10))}
+    return board_graph(tens | {f"seven{board}": range(board, items, 7) for board in range(7)}, items)
 
 
 def unit_vectors(rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:

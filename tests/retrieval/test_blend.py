@@ -12,7 +12,20 @@ from corkboard.retrieval.candidates import CandidateRequest, Candidates
 from corkboard.retrieval.config import Quotas, SourceConfig
 from corkboard.retrieval.index import ExactIndex, OverlayIndex
 from corkboard.retrieval.sources import RetrievalParts
-from retrieval.builders import DAY_MS, EMBEDDING_SPACE, HOUR_MS, NOW_MS, SPACE, catalogue_of, request_of, state_of, unit_vectors
+from corkboard.retrieval.walks import WalkedGraph
+from retrieval.builders import (
+    DAY_MS,
+    EMBEDDING_SPACE,
+    GRAPH_SPACE,
+    HOUR_MS,
+    NOW_MS,
+    SPACE,
+    catalogue_of,
+    request_of,
+    state_of,
+    tens_and_sevens,
+    unit_vectors,
+)
 from retrieval.test_sources import stats_of, table_of
 
 CATALOGUE = catalogue_of(60)
@@ -125,7 +138,9 @@ def real(items: int, seed: int = 0) -> tuple[Retrieval, CandidateRequest, np.nda
     vectors = unit_vectors(items, 64, seed)
     embedding = OverlayIndex(ExactIndex(unit_vectors(items, 8, seed + 1), EMBEDDING_SPACE))
     tables = table_of(items), table_of(items, 6), stats_of(catalogue.ids)
-    parts = RetrievalParts(OverlayIndex(ExactIndex(vectors, SPACE)), *tables, embedding)
+    graph_vectors = ExactIndex(unit_vectors(items, 8, seed + 2), GRAPH_SPACE)
+    walks = WalkedGraph.of(tens_and_sevens(items), catalogue)
+    parts = RetrievalParts(OverlayIndex(ExactIndex(vectors, SPACE)), *tables, embedding, graph_vectors, walks)
     state = state_of([("save", f"i{place * 3:04d}", NOW_MS - place * HOUR_MS) for place in range(40)], follows=["c1"])
     return Retrieval.of(parts), request_of(catalogue, state), vectors
 

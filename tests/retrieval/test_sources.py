@@ -10,17 +10,31 @@ from corkboard.retrieval.config import ActionWeights, Quotas, SourceConfig
 from corkboard.retrieval.index import ExactIndex, OverlayIndex
 from corkboard.retrieval.item_stats import COUNTERS, ItemStats
 from corkboard.retrieval.neighbours import NeighbourTable
-from corkboard.retrieval.sources import FreshSource, NearestSource, PopularSource, RetrievalParts, build_sources, engagement, item_quality
+from corkboard.retrieval.sources import (
+    FreshSource,
+    NearestSource,
+    PinnerSageSource,
+    PixieSource,
+    PopularSource,
+    RetrievalParts,
+    build_sources,
+    engagement,
+    item_quality,
+)
+from corkboard.retrieval.walks import WalkedGraph
 from retrieval.builders import (
     DAY_MS,
     EMBEDDING_SPACE,
+    GRAPH_SPACE,
     HOUR_MS,
     NOW_MS,
     SPACE,
     USER_VECTOR,
+    board_graph,
     catalogue_of,
     request_of,
     state_of,
+    tens_and_sevens,
     unit_vectors,
 )
 
@@ -44,7 +58,15 @@ def table_of(items: int, seed: int = 5) -> NeighbourTable:
 
 
 EMBEDDING = OverlayIndex(ExactIndex(unit_vectors(ITEMS, 8, 9), EMBEDDING_SPACE))
-PARTS = RetrievalParts(OverlayIndex(ExactIndex(VECTORS, SPACE)), table_of(ITEMS), table_of(ITEMS, 6), stats_of(CATALOGUE.ids), EMBEDDING)
+PARTS = RetrievalParts(
+    index=OverlayIndex(ExactIndex(VECTORS, SPACE)),
+    item_knn=table_of(ITEMS),
+    boards=table_of(ITEMS, 6),
+    stats=stats_of(CATALOGUE.ids),
+    embedding=EMBEDDING,
+    graph_vectors=OverlayIndex(ExactIndex(unit_vectors(ITEMS, 12, 10), GRAPH_SPACE)),
+    walks=WalkedGraph.of(tens_and_sevens(ITEMS), CATALOGUE),
+)
 SOURCES = {source.name: source for source in build_sources(PARTS, CONFIG)[0]}
 BUSY = state_of(
     [
@@ -279,11 +301,95 @@ def test_the_users_own_vector_brings_the_nearest_items_not_acted_on() -> None:
         source.candidates(request_of(CATALOGUE, BUSY, user_vector=np.ones(16, np.float32)), 20)
 
 
+# ------------------------------------------------------------------------------------------------------------ the graph
+
+BOARDS = {"b0": range(30), "b1": range(30, 60), "b2": range(60, 90), "bridge": (0, 30)}
+
+
+def walks_of(boards: dict[str, object] = BOARDS) -> WalkedGraph:
+    return WalkedGraph.of(board_graph(boards, ITEMS), CATALOGUE)
+
+
+def test_walks_begin_at_what_was_done_last() -> None:
+    source = PixieSource(walks_of(), CONFIG)
+    found = source.candidates(request_of(CATALOGUE, state_of([("save", "i0065", NOW_MS)])), 50)
+    assert shares(found) == [0, 0, 1, 0]
+    assert sorted(found.rows.tolist()) == [row for row in range(60, 90) if row != 65]
+    assert (found.seeds == -1).all()
+    # items of no board bring nothing, and what acted on i0000 saw before is left out
+    assert len(source.candidates(request_of(CATALOGUE, state_of([("save", "i0100", NOW_MS)])), 50)) == 0
+    both = [("save", "i0000", NOW_MS), ("click", "i0001", NOW_MS), ("click", "i0030", NOW_MS - 9 * DAY_MS)]
+    assert not {0, 1, 30} & set(source.candidates(request_of(CATALOGUE, state_of(both)), 100).rows.tolist())
+
+
+def test_kind_and_age_decide_where_walks_begin() -> None:
+    def best(newer: str, older: str, days: float, **config: float) -> int:
+        state = state_of([(newer, "i0005", NOW_MS), (older, "i0065", NOW_MS - 1 - int(days * DAY_MS))])
+        source = PixieSource(walks_of({"b0": range(30), "b2": range(60, 90)}), CONFIG.model_copy(update=config))
+        return int(source.candidates(request_of(CATALOGUE, state), 10).rows[0]) // 30
+
+    assert best("click", "save", 0) == 2  # a save weighs 2, a click 1
+    assert best("click", "save", 40) == 0  # after four half-lives 2 / 16
+    assert best("click", "save", 40, pixie_half_life_days=200.0) == 2
+    assert best("close_up", "save", 0, pixie_actions=1) == 0  # only the last action
+
+
+def lumpy_pinnersage(**config: object) -> PinnerSageSource:
+    pinnersage = CONFIG.pinnersage.model_copy(update=config)
+    return PinnerSageSource(ExactIndex(lumps()[0], GRAPH_SPACE), CONFIG.model_copy(update={"pinnersage": pinnersage}))
+
+
+def test_every_interest_gets_its_turn() -> None:
+    acted = [("save", f"i{row:04d}", NOW_MS - hours * HOUR_MS) for hours, row in enumerate((3, 4, 5, 31, 95))]
+    request = request_of(CATALOGUE, state_of(acted))
+    found = lumpy_pinnersage().candidates(request, 24)
+    assert np.bincount(found.rows // 30, minlength=4).tolist() == [8, 8, 0, 8]
+    assert set(found.seeds[found.rows // 30 == 1].tolist()) == {31}
+    assert set(found.seeds[found.rows // 30 == 0].tolist()) < {3, 4, 5}
+    assert sorted(found.rows[:3] // 30) == [0, 1, 3]
+    assert not {3, 4, 5, 31, 95} & set(lumpy_pinnersage().candidates(request, 100).rows.tolist())
+
+
+def test_interests_are_drawn_anew_every_hour_and_by_user() -> None:
+    source = lumpy_pinnersage(searched=1)
+    acted = [("save", f"i{row:04d}", NOW_MS - row * HOUR_MS) for row in (3, 4, 5, 31)]
+
+    def drawn(now_ms: int) -> int:
+        rows = source.candidates(request_of(CATALOGUE, state_of(acted), now_ms=now_ms), 10).rows
+        assert len(set((rows // 30).tolist())) == 1
+        return int(rows[0]) // 30
+
+    assert drawn(NOW_MS) == drawn(NOW_MS + HOUR_MS - 1)
+    seen = [drawn(NOW_MS + hours * HOUR_MS) for hours in range(200)]
+    assert 0.65 < seen.count(0) / 200 < 0.85  # three of four items, all about as old
+    assert set(seen) == {0, 1}
+
+
+def test_an_item_that_left_the_catalogue_stands_for_nothing() -> None:
+    catalogue = catalogue_of(ITEMS)
+    acted = [("save", f"i{row:04d}", NOW_MS) for row in (3, 4, 5)]
+    first = lumpy_pinnersage().candidates(request_of(catalogue, state_of(acted)), 10)
+    medoid = int(first.seeds[0])
+    catalogue.remove(f"i{medoid:04d}")
+    second = lumpy_pinnersage().candidates(request_of(catalogue, state_of(acted)), 10)
+    assert shares(second) == [1, 0, 0, 0]
+    assert set(second.seeds.tolist()) < {3, 4, 5} - {medoid}
+    for row in (3, 4, 5):
+        catalogue.remove(f"i{row:04d}")
+    assert len(lumpy_pinnersage().candidates(request_of(catalogue, state_of(acted)), 10)) == 0
+
+
+def test_who_comes_back_after_years_still_has_interests() -> None:
+    old = state_of([("save", "i0003", NOW_MS), ("save", "i0031", NOW_MS - DAY_MS)])
+    found = lumpy_pinnersage().candidates(request_of(CATALOGUE, old, now_ms=NOW_MS + 90_000 * DAY_MS), 10)
+    assert np.bincount(found.rows // 30, minlength=4).tolist() == [5, 5, 0, 0]
+
+
 def test_a_missing_part_is_named_and_only_its_sources_go() -> None:
     sources, notes = build_sources(RetrievalParts(index=PARTS.index), CONFIG)
     assert {source.name for source in sources} == {"nearest", "fresh", "same_creator", "followed"}
     assert [note.split(":")[0] for note in notes] == [
-        f"source {name} left out" for name in ("item_knn", "popular_1d", "popular_7d", "same_board", "pinnerformer")
+        f"source {name} left out" for name in ("item_knn", "popular_1d", "popular_7d", "same_board", "pinnerformer", "pixie", "pinnersage")
     ]
     sources, notes = build_sources(PARTS, CONFIG.model_copy(update={"quotas": Quotas(item_knn=0)}))
     assert "item_knn" not in {source.name for source in sources}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import polars as pl
 
 from corkboard.artifacts import EmbeddingTable, Release, write_artifact
 from corkboard.embeddings.content import untrained_content
+from corkboard.graph.bipartite import BipartiteGraph
+from corkboard.graph.graphs import Graphs
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.ingest import ingest_frames
 from corkboard.lake.schema import TABLES
@@ -112,6 +115,18 @@ def write_releases(workspace: Workspace) -> list[Release]:
     ranker = untrained_ranker()
     third = {**second, "ranker": write_artifact(root, "ranker", "r1", tensors=ranker.tensors(), config=ranker.config(), requires=[space])}
     return [workspace.releases.write(label, parts) for label, parts in zip(LABELS, (first, second, third), strict=True)]
+
+
+def promote_with_boards(workspace: Workspace, boards: Mapping[str, Sequence[str]]) -> Release:
+    """Make a release live that is the second one and a graph of these public boards (item ids by board)."""
+    second = workspace.releases.load(release_ids(workspace)[1])
+    ids = Catalogue.from_artifact(second.artifacts["catalogue"]).ids
+    edges = pl.DataFrame([{"left": item_id, "right": board} for board, items in boards.items() for item_id in items])
+    graphs = Graphs(ids, {"board": BipartiteGraph.of("board", edges, ids)})
+    made = write_artifact(workspace.folder / "artifacts", "graphs", "g1", tensors=graphs.tensors(), tables=graphs.tables())
+    release = workspace.releases.write("walks", {**second.artifacts, "graphs": made})
+    workspace.releases.promote(release.id)
+    return release
 
 
 def untrained_ranker() -> PointwiseRanker:

@@ -327,7 +327,7 @@ def test_the_page_is_served_whole_and_asks_nobody_else(client: TestClient) -> No
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     again = client.get("/", headers={"if-none-match": answer.headers["etag"]})
     assert again.status_code == 304
-    for name in ("style.css", "main.js", "feed.js", "icon.svg"):
+    for name in ("style.css", "main.js", "feed.js", "item.js", "views.js", "icon.svg"):
         text = client.get(f"/page/{name}").text
         assert "//" not in text.replace("http://www.w3.org/2000/svg", "").replace("// ", "").replace("///", ""), name
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from corkboard.serving.bodies import parse_events, parse_recommend
 from corkboard.serving.problems import Problem, shown
 
-SURFACES = ("home",)
+SURFACES = ("home", "related")
 
 
 def recommend(value: object) -> object:
@@ -60,7 +60,30 @@ def test_a_page_is_for_somebody() -> None:
 
 def test_a_surface_that_is_not_built_names_those_that_are() -> None:
     problem = refusal({"user_id": "ann", "surface": "search"})
-    assert (problem.code, problem.found, problem.expected) == ("unknown_surface", "search", ["home"])
+    assert (problem.code, problem.found, problem.expected) == ("unknown_surface", "search", ["home", "related"])
+
+
+@pytest.mark.parametrize("surface", [{}, {"surface": "related"}, {"surface": None}])
+def test_an_item_alone_asks_for_what_is_related_to_it(surface: dict) -> None:
+    asked = recommend({"user_id": "ann", "item_id": "sku-1", **surface})
+    assert (asked.surface, asked.item_id) == ("related", "sku-1")
+
+
+def test_a_related_page_needs_its_item() -> None:
+    problem = refusal({"user_id": "ann", "surface": "related"})
+    assert (problem.code, problem.expected) == ("bad_input", "item_id")
+
+
+def test_home_takes_no_item_rather_than_leaving_it_out() -> None:
+    problem = refusal({"user_id": "ann", "surface": "home", "item_id": "sku-1"})
+    assert (problem.code, problem.found) == ("bad_input", "sku-1")
+    assert "home" in problem.message
+
+
+def test_where_related_pages_are_not_built_an_item_says_so() -> None:
+    with pytest.raises(Problem) as caught:
+        parse_recommend(b'{"user_id": "ann", "item_id": "sku-1"}', ("home",))
+    assert (caught.value.code, caught.value.found) == ("unknown_surface", "related")
 
 
 def test_a_user_id_must_not_pass_for_a_session() -> None:

@@ -41,6 +41,7 @@ const part = encodeURIComponent;
 
 export const recommend = (body) => call("POST", "/v1/recommend", body);
 export const explain = (requestId, itemId) => call("GET", `/v1/explain/${part(requestId)}/${part(itemId)}`);
+export const item = (id) => call("GET", `/v1/items/${part(id)}`);
 export const userState = (key) => call("GET", `/v1/users/${part(key)}/state`);
 export const forget = (key) => call("DELETE", `/v1/users/${part(key)}`);
 export const sampleUsers = () => call("GET", "/v1/users");

@@ -38,18 +38,19 @@ export const labelOf = (label) => (label || "").replace(/^\+\s*/, "");
 /** An id as people can read it: long hexadecimal ones are cut, they only have to be told apart. */
 export const shortId = (id) => (/^[a-z]{0,3}[0-9a-f]{10,}$/.test(id) ? `${id.slice(0, 6)}…` : id);
 
-const KEYS = { s: "save", h: "hide", f: "follow", w: "why" };
+/** Wishes by key, with the focus on a card. */
+export const KEYS = { s: "save", h: "hide", f: "follow", w: "why" };
 
 export class Card {
   /** `slot` is one item of an answer of the server, `act(card, what)` hears of every wish. */
-  constructor(slot, place, act) {
+  constructor(slot, place, act, marks) {
     this.item = slot.item;
     this.slot = slot;
-    this.place = place; // request, position and the cursor its page came from
+    this.marks = marks;
+    this.place = place; // surface and the item beside, request, position and the cursor its page came from
     this.ratio = ratioOf(this.item.item_id);
     this.height = 0;
     this.fresh = true;
-    this.saved = null; // event id of the save that holds, if any
     this.build(act);
   }
 
@@ -71,18 +72,25 @@ export class Card {
           price && make("span", { className: "price", textContent: price }),
           price && item.category && make("span", { textContent: "·", "aria-hidden": "true" }),
           item.category && make("span", { className: "category", textContent: humane(item.category) })),
+        this.place.beside && this.slot.reason && make("p", { className: "because", textContent: this.slot.reason }),
         make("div", { className: "foot" }, this.maker, make("span", { className: "grow" }), this.hideButton, this.whyButton)));
     this.element.onkeydown = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
       event.preventDefault();
       act(this, KEYS[event.key]);
     };
-    this.showSaved();
-    this.showFollowed(false);
+    this.showMarks();
   }
 
-  showSaved() {
-    const saved = Boolean(this.saved);
+  /** Show whether it is saved and its creator followed, where that has changed. */
+  showMarks() {
+    const saved = this.marks.saves.has(this.id), followed = this.marks.follows.has(this.item.creator_id);
+    if (saved !== this.saved) this.showSaved(saved);
+    if (followed !== this.followed) this.showFollowed(followed);
+    Object.assign(this, { saved, followed });
+  }
+
+  showSaved(saved) {
     this.saveButton.replaceChildren(icon("save"), saved ? "Saved" : "Save");
     this.saveButton.setAttribute("aria-pressed", saved);
     this.saveButton.setAttribute("aria-label", `${saved ? "Saved, take back" : "Save"} ${titleOf(this.item)}`);

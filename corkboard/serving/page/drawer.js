@@ -35,7 +35,7 @@ export class Drawer {
     close.append(icon("close"));
     close.onclick = () => this.close();
     knownButton.onclick = () => (this.showing === "known" ? this.close() : this.openKnown());
-    element.addEventListener("keydown", (event) => { if (event.key === "Escape") this.close(); });
+    element.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.stopPropagation(); this.close(); } });
   }
 
   open(showing, title) {
@@ -96,7 +96,7 @@ export class Drawer {
 }
 
 const STAGES = [["candidates", "Among the candidates"], ["light", "By the light ranker"], ["ranker", "By the full ranker"], ["page", "On the page, after diversity"]];
-const SOURCE = { pinnerformer: "Near to your taste over time", nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
+const SOURCE = { pinnerformer: "Near to your taste over time", nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", pixie: "Put on boards together", pinnersage: "Near to one of your tastes", related_vectors: "Found beside things like it", related_content: "Like it by its content", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
 
 function why(item, told, reason) {
   const parts = [make("div", { className: "subject" }, thumb(item),
@@ -107,7 +107,7 @@ function why(item, told, reason) {
   if (stages.length) parts.push(make("h3", { textContent: "How it came to its place" }), make("ol", { className: "steps" }, ...stages.map(([stage, words]) => step(words, told.stages[stage]))));
   if (heads.length) parts.push(make("h3", { textContent: "What you might do, by the ranker" }), bars(heads));
   if (told.inputs) parts.push(...inputs(told.inputs, told.time_ms));
-  if (told.rules?.length) parts.push(make("h3", { textContent: "What spoke against it" }), ...told.rules.map((rule) => make("p", { className: "quiet", textContent: `${humane(rule.rule)}: ${rule.effect}` })));
+  if (told.rules?.length) parts.push(make("h3", { textContent: "What else counted" }), ...told.rules.map((rule) => make("p", { className: "quiet", textContent: `${humane(rule.rule)}: ${rule.effect}` })));
   if (told.features?.length) parts.push(make("details", {}, make("summary", { textContent: "The numbers that count most" }), table(told.features)));
   parts.push(make("p", { className: "quiet fine", textContent: `Release “${labelOf(told.release_label) || told.release}” · page made ${ago(told.time_ms)}` }));
   return parts;

@@ -1,4 +1,4 @@
-// The feed: pages that flow without repeats, and flow anew below a card as soon as something was done.
+// A feed: pages that flow without repeats, at home or beside an item. At home it flows anew below a card as soon as something was done.
 
 import { ApiError, newId, recommend, send } from "./api.js";
 import { Card, make } from "./cards.js";
@@ -8,34 +8,64 @@ import { announce, toast } from "./toasts.js";
 const PAGE = 25, SEEN_MS = 1500, AHEAD_PX = 1400;
 
 export class Feed {
-  constructor({ box, tail, end, empty, person, act, noticed }) {
-    Object.assign(this, { box, tail, end, empty, person, act, noticed });
+  /** `asks` is the surface and, of a related one, the item; `nothing` is said where there is nothing; without `onActed` it flows by itself. */
+  constructor({ box, tail, end, empty, asks, nothing, marks, act, noticed, onActed = null }) {
+    Object.assign(this, { box, tail, end, empty, asks, nothing, marks, noticed, onActed });
+    this.act = (card, what) => act(card, what, this);
     this.cards = [];
     this.known = new Map(); // every card made for this person, so that one that comes back is the same one
-    this.follows = new Map(); // creator -> event id of the follow, "" where it is older than this page
-    this.gone = new Set(); // hidden here
     this.masonry = new Masonry(box, () => this.relayout());
     this.seen = new Seen(() => this.person);
     this.turn = 0;
-    new IntersectionObserver(([entry]) => { if (entry.isIntersecting) this.more(); }, { rootMargin: `0px 0px ${AHEAD_PX}px 0px` }).observe(tail);
+    this.shown = false;
+    this.watcher = new IntersectionObserver(([entry]) => { if (entry.isIntersecting) this.more(); }, { rootMargin: `0px 0px ${AHEAD_PX}px 0px` });
+    this.watcher.observe(tail);
   }
 
   relayout() { this.masonry.layout(this.cards.concat(this.ghosts || [])); }
 
-  /** Begin anew, for this person, at the top. */
-  async restart(person = this.person) {
+  /** Take it into view; what was done elsewhere meanwhile lets it flow now. */
+  show() {
+    this.shown = true;
+    for (const card of this.cards.filter((one) => this.marks.hidden.has(one.id))) this.drop(card); // hidden elsewhere
+    this.showMarks();
+    this.relayout();
+    const { pending } = this;
+    this.pending = null;
+    if (pending && this.cards.includes(pending.card)) this.flowBelow(pending.card, pending.why);
+    else if (!this.cards.length) this.more();
+  }
+
+  hide() { this.shown = false; }
+
+  close() {
+    this.clear();
+    this.seen.close();
+    this.watcher.disconnect();
+    this.masonry.close();
+    this.person = undefined;
+  }
+
+  /** Forget what is shown; the next page asked for is a first one, for this person. */
+  clear(person = this.person) {
     this.seen.flush();
+    this.turn++; // what was asked for before comes too late
+    this.loading = false;
     this.person = person;
     for (const card of this.cards) card.element.remove();
+    this.clearGhosts();
     this.cards = [];
     this.known.clear();
-    this.gone.clear();
-    this.follows.clear();
+    this.pending = null;
     this.cursor = null;
     this.done = false;
     this.empty.hidden = true;
     this.end.hidden = true;
-    scrollTo({ top: 0 });
+  }
+
+  /** Begin anew, for this person. */
+  async restart(person = this.person) {
+    this.clear(person);
     await this.more();
   }
 
@@ -48,10 +78,18 @@ export class Feed {
     this.append(page);
   }
 
+  /** `card`, or the item that this feed is beside, was acted on, which is `why` something else may fit now. */
+  async after(card, why) {
+    if (this.onActed) return this.onActed();
+    if (!this.shown) this.pending = { card, why };
+    else if (this.cards.includes(card)) await this.flowBelow(card, why);
+    else await this.restart();
+  }
+
   /** Ask anew for what comes after `card`: all above it stays, all below it flows from what is known now. */
-  async flowBelow(card, why, leaving = null) {
+  async flowBelow(card, why) {
     this.seen.flush();
-    const kept = this.keptAbove(card).filter((other) => other !== leaving);
+    const kept = this.keptAbove(card);
     const last = kept.at(-1);
     const cursor = last ? last.place.cursor : null; // the server leaves out what came before it; the rest of that page we name
     const exclude = kept.filter((other) => other.place.cursor === cursor).map((other) => other.id);
@@ -78,7 +116,7 @@ export class Feed {
     this.loading = true;
     this.box.setAttribute("aria-busy", "true");
     try {
-      const page = await recommend({ surface: "home", k, details: true, ...this.person.fields, ...(cursor ? { cursor } : {}), ...(exclude.length ? { filter: { exclude_ids: exclude } } : {}) });
+      const page = await recommend({ ...this.asks, k, details: true, ...this.person.fields, ...(cursor ? { cursor } : {}), ...(exclude.length ? { filter: { exclude_ids: exclude } } : {}) });
       if (turn !== this.turn) return null; // something newer was asked meanwhile
       page.askedWith = cursor;
       this.noticed(page);
@@ -99,15 +137,14 @@ export class Feed {
   append(page, flow = true) {
     const here = new Set(this.cards.map((card) => card.id)), added = [];
     page.items.forEach((slot, position) => {
-      if (here.has(slot.item_id) || this.gone.has(slot.item_id)) return;
+      if (here.has(slot.item_id) || this.marks.hidden.has(slot.item_id)) return;
       here.add(slot.item_id);
-      const place = { request: page.request_id, position, cursor: page.askedWith };
+      const place = { surface: this.asks.surface, beside: this.asks.item_id, request: page.request_id, position, cursor: page.askedWith };
       let card = this.known.get(slot.item_id);
       if (card) Object.assign(card, { slot, place });
       else {
-        card = new Card(slot, place, this.act);
+        card = new Card(slot, place, this.act, this.marks);
         this.known.set(slot.item_id, card);
-        card.showFollowed(this.follows.has(card.item.creator_id));
       }
       if (!card.element.isConnected) { card.fresh = true; card.element.classList.add("entering"); card.element.classList.remove("settled", "leaving"); }
       this.box.append(card.element); // also moves one that was there: the order of the page is the order of the feed
@@ -120,6 +157,8 @@ export class Feed {
     this.sayEmpty(page);
     this.relayout();
     if (flow && !added.length && !this.done) queueMicrotask(() => this.more());
+    this.watcher.unobserve(this.tail); // a tail that is still near after this page says so again
+    this.watcher.observe(this.tail);
     return added;
   }
 
@@ -131,7 +170,7 @@ export class Feed {
 
   /** Take a card away; what was after it moves up. */
   drop(card) {
-    this.gone.add(card.id);
+    this.marks.hidden.add(card.id);
     this.cards = this.cards.filter((other) => other !== card);
     this.remove(card);
     this.relayout();
@@ -139,7 +178,7 @@ export class Feed {
 
   /** Put a card back where it was. */
   putBack(card, at) {
-    this.gone.delete(card.id);
+    this.marks.hidden.delete(card.id);
     card.fresh = true;
     card.height = 0;
     card.element.classList.remove("leaving", "settled");
@@ -150,14 +189,8 @@ export class Feed {
     this.relayout();
   }
 
-  showFollows() {
-    for (const card of this.known.values()) card.showFollowed(this.follows.has(card.item.creator_id));
-  }
-
-  /** The last card that reaches into the window, so that nothing in view jumps when the rest changes. */
-  lastInView() {
-    const edge = scrollY + innerHeight - this.box.offsetTop;
-    return this.cards.filter((card) => card.y < edge).at(-1);
+  showMarks() {
+    for (const card of this.known.values()) card.showMarks();
   }
 
   showGhosts() {
@@ -183,8 +216,8 @@ export class Feed {
     if (!nothing) return;
     const waiting = page.notes.some((note) => note.code === "no_release");
     this.empty.replaceChildren(
-      make("h2", { textContent: waiting ? "Your feed is on its way" : "Nothing to show yet" }),
-      make("p", { textContent: waiting ? "The first release is still being built. The page fills by itself as soon as it is there." : "There are no items that this person may see. Add some, or look at the feed as somebody else." }));
+      make("h2", { textContent: waiting ? "Your feed is on its way" : this.nothing.title }),
+      make("p", { textContent: waiting ? "The first release is still being built. The page fills by itself as soon as it is there." : this.nothing.text }));
   }
 
   sayTrouble(error) {
@@ -199,6 +232,9 @@ export class Feed {
   }
 }
 
+/** The surface a card is on and the item it is beside, as events tell it. */
+export const contextOf = ({ surface, beside }) => ({ surface, ...(beside ? { context_item_id: beside } : {}) });
+
 /** Tells the server what was really on the screen: each slot once, some seconds after it came into view. */
 class Seen {
   constructor(person) {
@@ -209,7 +245,13 @@ class Seen {
     this.observer = new IntersectionObserver((entries) => {
       for (const entry of entries) if (entry.isIntersecting) this.note(this.cards.get(entry.target));
     }, { threshold: 0.5 });
-    addEventListener("pagehide", () => this.flush());
+    this.left = () => this.flush();
+    addEventListener("pagehide", this.left);
+  }
+
+  close() {
+    this.observer.disconnect();
+    removeEventListener("pagehide", this.left);
   }
 
   watch(card) {
@@ -227,24 +269,20 @@ class Seen {
     const name = card && `${card.place.request} ${card.id}`;
     if (!card || this.told.has(name)) return;
     this.told.add(name);
-    this.waiting.push({ request: card.place.request, slot: { item_id: card.id, position: card.place.position, score: card.slot.score, source: card.slot.source.join(",") || null } });
+    this.waiting.push({ place: card.place, slot: { item_id: card.id, position: card.place.position, score: card.slot.score, source: card.slot.source.join(",") || null } });
     this.timer ||= setTimeout(() => this.flush(), SEEN_MS);
   }
 
   flush() {
     clearTimeout(this.timer);
     this.timer = null;
-    const byRequest = Map.groupBy ? Map.groupBy(this.waiting, (one) => one.request) : group(this.waiting);
+    const shown = new Map();
+    for (const { place, slot } of this.waiting) {
+      if (!shown.has(place.request)) shown.set(place.request, { event: "impression", event_id: newId(), time_ms: Date.now(), request_id: place.request, ...contextOf(place), ...this.person().fields, slots: [] });
+      shown.get(place.request).slots.push(slot);
+    }
     this.waiting = [];
-    const events = [...byRequest].map(([request_id, shown]) => ({
-      event: "impression", event_id: newId(), time_ms: Date.now(), request_id, surface: "home", ...this.person().fields, slots: shown.map((one) => one.slot),
-    }));
+    const events = [...shown.values()];
     if (events.length) send(events, { keepalive: true }).catch((error) => console.warn("Impressions were not kept:", error.message));
   }
-}
-
-function group(shown) {
-  const groups = new Map();
-  for (const one of shown) groups.set(one.request, [...(groups.get(one.request) || []), one]);
-  return groups;
 }

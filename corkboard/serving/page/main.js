@@ -2,13 +2,15 @@
 
 import { ApiError, forget, health, newId, send, setKey, userState } from "./api.js";
 import { labelOf, make, titleOf } from "./cards.js";
-import { openDetail } from "./detail.js";
 import { Drawer } from "./drawer.js";
-import { Feed } from "./feed.js";
+import { contextOf, Feed } from "./feed.js";
 import { icon } from "./icons.js";
+import { ItemPage } from "./item.js";
+import { Marks } from "./marks.js";
 import { People } from "./people.js";
 import { Person } from "./person.js";
 import { announce, toast } from "./toasts.js";
+import { Views } from "./views.js";
 
 const POLL_MS = 2000;
 const NEW_HERE = "so this is what others like now. It becomes yours with the first thing you do.";
@@ -28,15 +30,32 @@ let person = Person.restore();
 let release = null;
 let locked = false; // the server wants a key that this tab doesn't have
 
+const marks = new Marks();
 const drawer = new Drawer({ element: byId("drawer"), knownButton: byId("known-button"), person: () => person });
-const feed = new Feed({ box: byId("feed"), tail: byId("tail"), end: byId("end"), empty: byId("empty"), person: undefined, act, noticed });
+const nothing = { title: "Nothing to show yet", text: "There are no items that this person may see. Add some, or look at the feed as somebody else." };
+const feed = new Feed({ box: byId("feed"), tail: byId("tail"), end: byId("end"), empty: byId("empty"), asks: { surface: "home" }, nothing, marks, act, noticed });
+const home = {
+  id: null, title: "Corkboard", feed,
+  get idle() { return Boolean(feed.person) && !feed.cards.length && !feed.loading; },
+  show() { byId("home").hidden = false; feed.show(); },
+  hide() { byId("home").hidden = true; feed.hide(); },
+  showMarks() { feed.showMarks(); },
+  focus() { if (home.left?.picture.isConnected) home.left.picture.focus({ preventScroll: true }); },
+};
+const views = new Views({ home, makePage, came: () => person.keep() });
 const people = new People({ button: byId("who-button"), menu: byId("who-menu"), list: byId("who-list"), form: byId("who-form"), person: () => person, choose: become });
 drawer.forget = forgetMe;
+
+function makePage(id, card, kept) {
+  const looked = (subject, ms) => tell(action("long_click", subject, { item_id: subject.id, duration_ms: ms }));
+  return new ItemPage(byId("main"), id, card, { kept, person, marks, act, back: () => views.back(), looked, noticedRelease });
+}
 
 /* ---------------------------------------------------------------------------------------------- what a person does */
 
 function action(what, card, more = {}) {
-  return { event: "action", event_id: newId(), time_ms: Date.now(), action: what, surface: "home", request_id: card.place.request, position: card.place.position, ...person.fields, ...more };
+  const { request, position } = card.place;
+  return { event: "action", event_id: newId(), time_ms: Date.now(), action: what, ...contextOf(card.place), request_id: request, position, ...person.fields, ...more };
 }
 
 const undo = (eventId) => ({ event: "action", event_id: newId(), time_ms: Date.now(), action: "undo", undoes: eventId, ...person.fields });
@@ -56,55 +75,58 @@ async function tell(...events) {
 
 const ACTS = { save, hide, follow, open, why: (card) => drawer.openWhy(card) };
 
-function act(card, what) { return ACTS[what](card); }
+function act(card, what, where) { return ACTS[what](card, where); }
 
-async function save(card) {
-  const was = card.saved, event = was ? undo(was) : action("save", card, { item_id: card.id });
-  card.saved = was ? null : event.event_id;
-  card.showSaved();
-  if (await tell(event)) return feed.flowBelow(card, was ? "change" : "save");
-  card.saved = was;
-  card.showSaved();
+/** Something was done to a card of the feed `where`, or to the item that it is beside. Home follows when one is back there. */
+function acted(card, why, where) {
+  if (where !== feed && feed.cards.includes(home.left)) feed.after(home.left, why);
+  return where.after(card, why);
 }
 
-async function open(card) {
-  openDetail(byId("detail"), card, { act, followed: (creator) => feed.follows.has(creator), looked: (seen, ms) => tell(action("long_click", seen, { item_id: seen.id, duration_ms: ms })) });
-  if (await tell(action("click", card, { item_id: card.id }))) await feed.flowBelow(card, "look");
+function mark(kind, key, event) {
+  if (event) kind.set(key, event); else kind.delete(key);
+  views.now.showMarks();
 }
 
-async function hide(card) {
-  const event = action("hide", card, { item_id: card.id }), at = feed.cards.indexOf(card);
+async function save(card, where) {
+  const was = marks.saves.get(card.id), event = was ? undo(was) : action("save", card, { item_id: card.id });
+  mark(marks.saves, card.id, was ? null : event.event_id);
+  if (await tell(event)) return acted(card, was ? "change" : "save", where);
+  mark(marks.saves, card.id, was);
+}
+
+async function open(card, where) {
+  const kept = tell(action("click", card, { item_id: card.id }));
+  views.open(card, kept);
+  if (await kept) await where.after(card, "look");
+}
+
+async function hide(card, where) {
+  const event = action("hide", card, { item_id: card.id }), at = where.cards.indexOf(card);
   if (at < 0) return;
-  const before = feed.cards[at - 1] || null, next = feed.cards[at + 1];
+  const before = where.cards[at - 1] || null, next = where.cards[at + 1];
   const inside = card.element.contains(document.activeElement);
-  feed.drop(card);
+  where.drop(card);
   if (inside && next) next.picture.focus({ preventScroll: true });
-  if (!(await tell(event))) return feed.putBack(card, at);
-  toast(`“${titleOf(card.item)}” is hidden`, { id: "hidden", ms: 8000, action: { label: "Undo", run: () => unhide(card, at, event.event_id) } });
-  await flowAfter(before || next, "hide");
+  if (!(await tell(event))) return where.putBack(card, at);
+  toast(`“${titleOf(card.item)}” is hidden`, { id: "hidden", ms: 8000, action: { label: "Undo", run: () => unhide(card, at, event.event_id, where) } });
+  await acted(before || next, "hide", where);
 }
 
-async function unhide(card, at, eventId) {
+async function unhide(card, at, eventId, where) {
   if (!(await tell(undo(eventId)))) return;
-  feed.putBack(card, Math.min(at, feed.cards.length));
+  where.putBack(card, Math.min(at, where.cards.length));
   announce(`${titleOf(card.item)} is back.`);
-  await feed.flowBelow(card, "change");
+  await acted(card, "change", where);
 }
 
-async function follow(card) {
+async function follow(card, where) {
   const creator = card.item.creator_id;
   if (!creator) return;
-  const was = feed.follows.get(creator), event = was ? undo(was) : action("follow", card, { creator_id: creator });
-  if (was) feed.follows.delete(creator); else feed.follows.set(creator, event.event_id);
-  feed.showFollows();
-  if (await tell(event)) return flowAfter(card, was ? "change" : "follow");
-  if (was) feed.follows.set(creator, was); else feed.follows.delete(creator);
-  feed.showFollows();
-}
-
-async function flowAfter(card, why) {
-  if (card && feed.cards.includes(card)) await feed.flowBelow(card, why);
-  else await feed.restart();
+  const was = marks.follows.get(creator), event = was ? undo(was) : action("follow", card, { creator_id: creator });
+  mark(marks.follows, creator, was ? null : event.event_id);
+  if (await tell(event)) return acted(card, was ? "change" : "follow", where);
+  mark(marks.follows, creator, was);
 }
 
 async function forgetMe() {
@@ -126,7 +148,8 @@ async function become(someone) {
   person = someone;
   person.keep();
   people.show();
-  await feed.restart(person);
+  marks.clear();
+  views.restart(person);
   await Promise.all([knowFollows(), drawer.refreshKnown()]);
 }
 
@@ -134,9 +157,9 @@ async function become(someone) {
 async function knowFollows() {
   try {
     const state = await userState(person.key);
-    for (const done of [...state.actions].reverse()) if (done.action === "follow") feed.follows.set(done.creator_id, done.event_id);
-    for (const creator of [...feed.follows.keys()]) if (!state.follows.includes(creator)) feed.follows.delete(creator);
-    feed.showFollows();
+    for (const done of [...state.actions].reverse()) if (done.action === "follow") marks.follows.set(done.creator_id, done.event_id);
+    for (const creator of [...marks.follows.keys()]) if (!state.follows.includes(creator)) marks.follows.delete(creator);
+    views.now.showMarks();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     console.warn("Follows are not known:", error.message);
@@ -145,8 +168,12 @@ async function knowFollows() {
 
 /* ------------------------------------------------------------------------------------------------ which release is live */
 
-function noticed(page) {
+function noticedRelease(page) {
   if (page.release) showRelease({ id: page.release, label: labelOf(page.release_label) });
+}
+
+function noticed(page) {
+  noticedRelease(page);
   const words = wordsFor(page.notes.map((note) => note.code));
   if (!words && feed.cards.length) return; // taking the hint away would move what one is looking at
   byId("hint").hidden = !words;
@@ -160,11 +187,11 @@ function showRelease(now) {
   byId("live-label").textContent = now ? now.label : "no release yet";
   byId("live").title = now ? `Live release ${now.id}` : "The first release is still being built";
   if (!now || before?.id === now.id) return;
-  if (!before) { if (feed.person && !feed.cards.length && !feed.loading && !locked) feed.restart(); return; }
+  if (!before) { if (views.now?.idle && !locked) views.restart(person); return; }
   byId("live").classList.remove("switched");
   void byId("live").offsetWidth;
   byId("live").classList.add("switched");
-  toast(`Now live: ${now.label}`, { id: "release", ms: 9000, action: { label: "Show my new feed", run: () => feed.restart() } });
+  toast(`Now live: ${now.label}`, { id: "release", ms: 9000, action: { label: views.now === home ? "Show my new feed" : "Show it anew", run: () => views.restart(person) } });
   announce(`A new release is live: ${now.label}. It was ${before.label}.`);
 }
 
@@ -192,8 +219,9 @@ function askForKey() {
   const form = make("form", { className: "row" }, input, make("button", { className: "pill strong", textContent: "Enter" }));
   form.onsubmit = (event) => { event.preventDefault(); setKey(input.value.trim()); location.reload(); };
   locked = true;
-  byId("empty").replaceChildren(make("h2", { textContent: "This server wants an API key" }), make("p", { textContent: "It is kept in this tab only." }), form);
-  byId("empty").hidden = false;
+  const { empty } = views.now.feed;
+  empty.replaceChildren(make("h2", { textContent: "This server wants an API key" }), make("p", { textContent: "It is kept in this tab only." }), form);
+  empty.hidden = false;
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -205,7 +233,15 @@ byId("theme-button").onclick = () => {
   theme(next);
 };
 addEventListener("scroll", () => document.querySelector(".bar").classList.toggle("lifted", scrollY > 4), { passive: true });
-addEventListener("keydown", (event) => { if (event.key === "Escape" && drawer.showing && !byId("detail").open) drawer.close(); });
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  if (drawer.showing) drawer.close(); else if (views.now !== home) views.back();
+});
+document.querySelector(".brand").addEventListener("click", (event) => {
+  if (views.now === home || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  views.goHome();
+});
 
 await become(person);
 try {

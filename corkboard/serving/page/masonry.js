@@ -6,11 +6,15 @@ export class Masonry {
   constructor(box, relayout) {
     this.box = box;
     this.width = 0;
-    new ResizeObserver(() => { if (box.clientWidth !== this.width) relayout(); }).observe(box);
+    this.watcher = new ResizeObserver(() => { if (box.clientWidth !== this.width) relayout(); });
+    this.watcher.observe(box);
   }
 
-  /** Place `cards` in this order; one that was here before glides to its new place. */
+  close() { this.watcher.disconnect(); }
+
+  /** Place `cards` in this order; one that was here before glides to its new place. A box that is not shown waits until it is. */
   layout(cards) {
+    if (!this.box.clientWidth) return;
     const changed = this.box.clientWidth !== this.width;
     this.width = this.box.clientWidth;
     const aim = this.width < 640 ? NARROW : WIDE;

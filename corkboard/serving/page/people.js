@@ -15,7 +15,7 @@ export class People {
       if (id) this.pick(Person.user(id));
     };
     menu.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") { this.close(); button.focus(); }
+      if (event.key === "Escape") { event.stopPropagation(); this.close(); button.focus(); }
       if (event.key === "ArrowDown" || event.key === "ArrowUp") this.step(event.key === "ArrowDown" ? 1 : -1, event);
     });
     document.addEventListener("pointerdown", (event) => { if (!menu.hidden && !menu.parentElement.contains(event.target)) this.close(); });

@@ -30,7 +30,7 @@ export class Person {
     sessionStorage.setItem(STORE, JSON.stringify({ userId: this.userId, sessionId: this.sessionId }));
     const url = new URL(location.href);
     if (this.userId) url.searchParams.set("user", this.userId); else url.searchParams.delete("user");
-    history.replaceState(null, "", url);
+    history.replaceState(history.state, "", url);
   }
 
   /** The key the server knows this person by. */

@@ -1,0 +1,126 @@
+"""People as several vectors (PinnerSage, Pal et al., KDD 2020) against one, on vectors of MultiBiSage: the work of a job of people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from corkboard.embeddings.config import PinnerSageConfig
+from corkboard.embeddings.pinnersage import interests, recommend
+from corkboard.experiments import graph_claims as name
+from corkboard.experiments.evaluate import retrieval_figures
+from corkboard.experiments.graph_config import GraphExperimentConfig
+from corkboard.experiments.graph_models import Bench, bench_of, keep_vectors, kept_vectors
+from corkboard.experiments.item_scorers import rows_in
+from corkboard.experiments.scorers import ListScorer
+from corkboard.experiments.spine_runs import Context, Run
+from corkboard.experiments.task import retrieval_task
+from corkboard.lake.calendar import DAY_MS
+from corkboard.lake.schema import POSITIVE, user_key_expr
+from corkboard.metrics.intervals import PerUser
+
+PEOPLE: Mapping[str, Mapping[str, Any]] = {
+    name.SEVERAL: {},
+    name.LAST: {"grouping": "one", "representative": "newest", "searched": 1},
+    name.DECAYED_MEAN: {"grouping": "one", "representative": "decayed_mean", "searched": 1},
+    name.ONE_GROUP: {"searched": 1},
+    name.COMPLETE: {"grouping": "complete"},
+    name.KMEANS: {"grouping": "kmeans"},
+    name.CENTROID: {"representative": "centroid"},
+    name.NO_FADE: {"fade_per_day": 0.0},
+    name.FAST_FADE: {"fade_per_day": 0.1},
+    name.TWO: {"searched": 2},
+    name.TEN: {"searched": 10},
+}
+"""Rows, and what each changes in ``GraphExperimentConfig.pinnersage``."""
+
+PEOPLE_CODE = ("experiments/graph_people.py", "experiments/evaluate.py", "experiments/scorers.py")
+_LENGTHS = (10, 100)
+_DAYS = 90
+"""Actions of so many days are read, as published."""
+
+
+def pinnersage_config(config: GraphExperimentConfig, variant: str) -> PinnerSageConfig:
+    """The settings of a row."""
+    return config.pinnersage.model_copy(update=dict(PEOPLE[variant]))
+
+
+class People:
+    """The retrieval task of one world, and what its people acted on before the cut."""
+
+    def __init__(self, bench: Bench, vectors: np.ndarray):
+        self.bench, self.config = bench, bench.config
+        lake, calendar = bench.data.lake, bench.data.calendar
+        self.task = retrieval_task(lake, calendar, self.config.evaluation)
+        rows = rows_in(bench.task.item_ids, self.task.item_ids)
+        self.vectors = np.where(rows[:, None] >= 0, vectors[rows], 0.0).astype(np.float32)  # what was gone by the end has none
+        items = pl.DataFrame({"item_id": list(self.task.item_ids)}).with_row_index("row")
+        known = bench.data.sealed.actions(calendar.start_ms).join(items, on="item_id", how="inner")
+        self.actions = known.select("row", "time_ms", user=user_key_expr(), positive=pl.col("action").is_in(list(POSITIVE)))
+
+    def lists(self, user_ids: Sequence[str], settings: PinnerSageConfig) -> Iterator[np.ndarray]:
+        """The longest list of each user, best first, without what they have acted on."""
+        cut_ms = self.task.before_ms
+        mine = self.actions.filter(pl.col("user").is_in(list(user_ids))).partition_by("user", as_dict=True)
+        for user_id in user_ids:
+            done = mine.get((user_id,), self.actions.head(0))
+            allowed = np.ones(len(self.vectors), bool)
+            allowed[done["row"].to_numpy()] = False
+            rows, ages = self.read(done, cut_ms)
+            yield recommend(self.vectors, rows, ages, max(_LENGTHS), settings, allowed)
+
+    def read(self, done: pl.DataFrame, cut_ms: int) -> tuple[np.ndarray, np.ndarray]:
+        """Items with a positive action in the days that are read, each at its newest: rows int64 and ages in days."""
+        liked = done.filter(pl.col("positive") & (pl.col("time_ms") >= cut_ms - _DAYS * DAY_MS))
+        newest = liked.group_by("row").agg(pl.col("time_ms").max()).sort("row")
+        return newest["row"].to_numpy().astype(np.int64), (cut_ms - newest["time_ms"].to_numpy()) / DAY_MS
+
+    def measured(self, run: Run) -> tuple[dict[str, PerUser], dict[str, float]]:
+        """Recall of one row at both lengths, and how many groups people have."""
+        settings = pinnersage_config(self.config, run.variant)
+        listed = dict(zip(self.task.user_ids, self.lists(self.task.user_ids, settings), strict=True))
+        scorer = ListScorer(lambda users, known_ms: (listed[user] for user in users), len(self.task.item_ids))
+        figures: dict[str, PerUser] = {}
+        for k in _LENGTHS:
+            evaluation = self.config.evaluation.model_copy(update={"k": k})
+            found = retrieval_figures(self.task, {run.variant: scorer}, evaluation)[run.variant]
+            figures |= {measure: figure for measure, figure in found.items() if measure.startswith(("recall", "NDCG"))}
+        counts = [len(interests(self.vectors[rows], ages, settings)) for rows, ages in self._everybody()]
+        facts = {"users": float(len(self.task.user_ids)), "pairs": float(self.task.positives)}
+        return figures, {**facts, "groups, median": float(np.median(counts)), "groups, most": float(max(counts, default=0))}
+
+    def _everybody(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        mine = self.actions.partition_by("user", as_dict=True)
+        for user_id in self.task.user_ids:
+            yield self.read(mine.get((user_id,), self.actions.head(0)), self.task.before_ms)
+
+
+def people(context: Context) -> None:
+    """The work of a job of people. The vectors are those that the job of item models has kept; where it has not, they are made here."""
+    made: People | None = None
+    for run in context.todo():
+        if made is None:
+            began = time.perf_counter()
+            bench = bench_of(context)
+            made = People(bench, _vectors(context, bench))
+            context.prepared(time.perf_counter() - began)
+        began, cpu = time.perf_counter(), time.process_time()
+        context.doing(run.variant)
+        figures, facts = made.measured(run)
+        context.finished(run, figures, {**facts, "cpu s": time.process_time() - cpu}, time.perf_counter() - began)
+
+
+def _vectors(context: Context, bench: Bench) -> np.ndarray:
+    """float32 ``(items, dim)``: MultiBiSage's vectors of this world."""
+    given = context.job.config["vectors"]
+    run = Run(given["world"], given["variant"], given["seed"], given["config"])
+    found = kept_vectors(context, run)
+    if found is None:
+        context.doing(f"training {run.variant} first")
+        found = bench.trained(run.variant, lambda at, of: context.doing(f"training {run.variant} first", at, of))[0][""]
+        keep_vectors(context, run, bench.task.item_ids, found)
+    return found

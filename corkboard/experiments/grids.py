@@ -1,0 +1,144 @@
+"""Tables of text that an experiment's report is made of: the same ones on a terminal, in Markdown and in HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corkboard.artifacts import write_atomically
+from corkboard.experiments.report_page import STYLE
+from corkboard.experiments.spine_claims import Judged, SpineClaim
+from corkboard.experiments.spine_runs import Finished
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text: a title, columns, rows, and what a reader must know."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A report: a title, its grids, the protocol in sentences, and what went wrong."""
+
+    title: str
+    grids: Sequence[Grid]
+    protocol: Sequence[str]
+    troubles: Sequence[str] = ()
+
+    def print(self, console: Console | None = None) -> None:
+        """Every grid on the terminal, then the protocol and what went wrong."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        console = console or Console(width=160, highlight=False)
+        for grid in self.grids:
+            console.print(f"\n[bold]{escape(grid.title)}[/]")
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for number, column in enumerate(grid.columns):
+                table.add_column(escape(column), justify="left" if number == 0 else "right", no_wrap=number == 0)
+            for row in grid.rows:
+                table.add_row(*map(escape, row))
+            console.print(table)
+            for note in grid.notes:
+                console.print(escape(note), style="dim")
+        for sentence in self.protocol:
+            console.print(f"· {escape(sentence)}", style="dim")
+        for line in self.troubles:
+            console.print(f"[yellow]! {escape(line)}[/]")
+
+    def markdown(self) -> str:
+        """The report as Markdown."""
+        lines = [f"# {self.title}", ""]
+        for grid in self.grids:
+            lines += [f"## {grid.title}", "", "| " + " | ".join(grid.columns) + " |", "| --- " * len(grid.columns) + "|"]
+            lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in grid.rows]
+            lines += ["", *grid.notes, ""]
+        lines += ["## Protocol", "", *(f"- {sentence}" for sentence in self.protocol), "", *self.troubles]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def html(self) -> str:
+        """The report as one HTML page."""
+        parts = []
+        for grid in self.grids:
+            head = "".join(f"<th>{html.escape(column)}</th>" for column in grid.columns)
+            body = "".join("<tr>" + "".join(f"<td{_class(cell)}>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in grid.rows)
+            notes = "".join(f"<p class='soft'>{html.escape(note)}</p>" for note in grid.notes)
+            table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            parts.append(f"<h2>{html.escape(grid.title)}</h2><div class='card'>{table}</div>{notes}")
+        told = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.protocol)
+        alarms = "".join(f"<div class='alarm'>{html.escape(line)}</div>" for line in self.troubles)
+        body = f"<h1>{html.escape(self.title)}</h1>{alarms}{''.join(parts)}<h2>Protocol</h2><ul>{told}</ul>"
+        head = f"<meta charset='utf-8'><title>Corkboard: {html.escape(self.title)}</title><style>{STYLE}</style>"
+        return f"<!doctype html><html lang='en'><head>{head}</head><body><main>{body}</main></body></html>"
+
+    def write(self, folder: Path, name: str, as_json: str) -> dict[str, Path]:
+        """Write ``name.json`` (with the text ``as_json``), ``name.md`` and ``name.html`` to ``folder``; returns the files by ending."""
+        texts = {"json": as_json, "md": self.markdown(), "html": self.html()}
+        files = {ending: folder / f"{name}.{ending}" for ending in texts}
+        for ending, text in texts.items():
+            write_atomically(files[ending], text.encode())
+        return files
+
+
+def _class(cell: str) -> str:
+    if cell.startswith(("reproduced", "gone with")):
+        return " class='better'"
+    return " class='worse'" if cell.startswith(("contradicted", "stays without")) else ""
+
+
+def troubles(finished: Finished) -> list[str]:
+    """What was interrupted, left out or failed, in sentences."""
+    lines = []
+    if finished.interrupted:
+        lines.append("Interrupted: what was being measured is missing; call it again to go on.")
+    if finished.skipped:
+        lines.append(f"No time was left for {len(finished.skipped)} runs; call it again to go on: {', '.join(finished.skipped)}")
+    return lines + [f"{job} failed: {reason.strip()}" for job, reason in finished.failed.items()]
+
+
+def figure(found: Judged) -> str:
+    """A mean over seeds with half the width of its interval."""
+    if found.mean is None:
+        return MISSING
+    spread = "" if found.low is None or found.high is None else f" ±{(found.high - found.low) / 2:.4f}"
+    return f"{found.mean:.4f}{spread}"
+
+
+def percent(found: Judged) -> str:
+    """A share with its interval."""
+    if found.mean is None:
+        return MISSING
+    bounds = "" if found.low is None or found.high is None else f" [{found.low:+.1%}, {found.high:+.1%}]"
+    return f"{found.mean:+.1%}{bounds}"
+
+
+def interval(found: Judged, claim: SpineClaim) -> str:
+    """A contrast with its interval, in the unit of its claim."""
+    if found.mean is None:
+        return MISSING
+    bounds = "" if found.low is None or found.high is None else f" [{number(found.low, claim.lift)}, {number(found.high, claim.lift)}]"
+    return number(found.mean, claim.lift) + bounds
+
+
+def number(value: float | None, share: bool) -> str:
+    """A difference with its sign, in per cent where it is a share."""
+    return MISSING if value is None else f"{value:+.1%}" if share else f"{value:+.4f}"
+
+
+def verdict(found: Judged) -> str:
+    """The verdict; where it was not measured, how many seeds there are."""
+    return f"{found.verdict} ({len(found.seeds)} seeds)" if found.verdict == "not measured" and found.seeds else found.verdict

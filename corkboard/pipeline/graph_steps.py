@@ -1,0 +1,219 @@
+"""The steps that place items by what people put together: the graphs, the neighbours that walks choose, PinSage and MultiBiSage.
+
+The weights are learned once, from what lies before A. Graphs and neighbours are made again each night and the same weights read
+them: an encoder that knows no item ids takes a newer graph without being trained again, and its space stays. Three moments matter: A for
+training and for the ranker's rows, B for evaluation, and the beginning of the last day for what serves, so that the gates judge
+something that has not seen it. The saves of the last day are written beside the graph for serving; gates leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from corkboard.artifacts import Artifact, EmbeddingTable
+from corkboard.config import Section
+from corkboard.embeddings.config import MultiBiSageConfig, PairConfig, PinSageConfig
+from corkboard.graph.config import NeighbourConfig, PruningConfig, WalkConfig
+from corkboard.lake.calendar import DAY_MS
+from corkboard.pipeline.steps import Made, StepInput
+from corkboard.seeds import derive, generator
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from corkboard.embeddings.multibisage import MultiBiSage
+    from corkboard.embeddings.node_features import NodeFeatures
+    from corkboard.embeddings.pinsage import PinSage
+    from corkboard.graph.neighbour_lists import NeighbourLists
+    from corkboard.lake.calendar import Calendar
+    from corkboard.lake.lake import Lake
+    from corkboard.learning.training import Progress
+
+BEFORE_PAIRS, BEFORE_RANKING, BEFORE_TEST, SERVING = (f"neighbours{of}" for of in ("/before_pairs", "/before_ranking", "/before_test", ""))
+"""The steps that choose neighbours, by what they may know: as of :func:`pairs_from_ms`, of A, of B, of the beginning of the last day."""
+TOPICS = 32
+"""Clusters of content that boards are told to be diverse by."""
+
+
+class GraphsStepConfig(Section):
+    """The graphs of a lake."""
+
+    pruning: PruningConfig = PruningConfig()
+    """What is left out."""
+
+
+class MultiBiSageStepConfig(Section):
+    """MultiBiSage and what it is trained on."""
+
+    encoder: MultiBiSageConfig = MultiBiSageConfig()
+    """The model."""
+    pairs: PairConfig = PairConfig()
+    """What counts as engaged together."""
+
+
+class PinSageStepConfig(Section):
+    """PinSage and what it is trained on."""
+
+    encoder: PinSageConfig = PinSageConfig()
+    """The model."""
+    pairs: PairConfig = PairConfig()
+    """What counts as engaged together."""
+
+
+class NeighboursStepConfig(Section):
+    """The neighbours that encoders read."""
+
+    neighbours: NeighbourConfig = NeighbourConfig()
+    """How many, and how long the walks are that choose them."""
+    walk: WalkConfig = WalkConfig()
+    """How walks restart."""
+
+
+def pairs_from_ms(calendar: Calendar) -> int:
+    """Where the pairs begin that encoders learn from, on the graph as it stood then."""
+    return calendar.last_quarter_ms(calendar.item_cut_ms)
+
+
+# ------------------------------------------------------------------------------------------------------------------- the steps
+
+
+def make_graphs(given: StepInput) -> Made:
+    """Every bipartite graph that the lake supports, as of the step's cut."""
+    return _graphs(given, given.lake)
+
+
+def make_serving_graphs(given: StepInput) -> Made:
+    """The graphs as of the beginning of the last day, and the public saves since, for the overlay of what serves."""
+    from corkboard.graph.from_lake import newer_saves
+
+    cut_ms = given.calendar.end_ms - DAY_MS
+    made = _graphs(given, given.lake.until(cut_ms))
+    made.tables = {**made.tables, "newer": newer_saves(given.lake, cut_ms)}
+    return made
+
+
+def make_neighbours(given: StepInput) -> Made:
+    """The items that walks from each item visit most, in each graph."""
+    from corkboard.graph.graphs import Graphs
+    from corkboard.graph.neighbour_lists import NeighbourLists
+
+    (artifact,) = given.artifacts.values()
+    graphs, config = Graphs.from_artifact(artifact), given.config
+    progress = partial(given.progress, "walking from every item")
+    lists = NeighbourLists.of(graphs.of_items, graphs.item_ids, config.neighbours, config.walk, given.seed, progress=progress)
+    known = {name: float((lists.rows[place, :, 0] >= 0).mean()) for place, name in enumerate(lists.graphs)} if lists.rows.size else {}
+    return Made(lists.tensors(), lists.tables(), config.model_dump(mode="json"), {"items_with_neighbours": known})
+
+
+def train_multibisage(given: StepInput) -> Made:
+    """The encoder that everything else reads: all graphs, on days before A."""
+    from corkboard.embeddings.graph_training import train_multibisage as train
+
+    features, lists, pairs = _training_data(given)
+    progress = partial(_told, given, "training MultiBiSage")
+    model = train(features, lists, pairs, given.config.encoder, given.seed, given.calendar.item_cut_ms, progress)
+    return _encoder(model, features, {"pairs": len(pairs), "graphs": len(model.graphs)})
+
+
+def train_pinsage(given: StepInput) -> Made:
+    """The encoder it is measured against: one graph, the boards where there are any."""
+    from corkboard.embeddings.graph_training import train_pinsage as train
+
+    features, lists, pairs = _training_data(given)
+    progress = partial(_told, given, "training PinSage")
+    model = train(features, lists, pairs, given.config.encoder, given.seed, given.calendar.item_cut_ms, progress)
+    return _encoder(model, features, {"pairs": len(pairs)})
+
+
+def index_graph_vectors(given: StepInput) -> Made:
+    """MultiBiSage vectors of every item there is, and the index that is searched for what lies near one."""
+    from corkboard.retrieval.index import FaissIndex
+
+    table = graph_vectors(given.artifacts, given.lake.items(), given.calendar.end_ms, SERVING)
+    index = FaissIndex.build(table, given.config)
+    return Made(index.tensors(), index.tables(), index.config, makes=[table.space], requires=[table.space])
+
+
+# ------------------------------------------------------------------------------------------------------- what others read of it
+
+
+def graph_vectors(artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str = BEFORE_RANKING) -> EmbeddingTable:
+    """MultiBiSage vectors of ``items`` with the neighbours of the step ``neighbours``.
+
+    An item that the graph of that moment does not have is placed by its content alone.
+    """
+    from corkboard.embeddings.multibisage import MultiBiSage
+
+    return encoded(MultiBiSage.from_artifact(artifacts["multibisage"]), artifacts, items, now_ms, neighbours)
+
+
+def encoded(
+    model: MultiBiSage | PinSage, artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str
+) -> EmbeddingTable:
+    """Vectors of ``items`` by ``model``."""
+    from corkboard.graph.neighbour_lists import NeighbourLists
+
+    features = node_features(artifacts, items, now_ms)
+    lists = NeighbourLists.from_artifact(artifacts[neighbours]).in_order_of(features.item_ids)
+    return EmbeddingTable(list(features.item_ids), model.encode(features, lists), model.space)
+
+
+def node_features(artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int) -> NodeFeatures:
+    """What an encoder reads of an item itself: its content vector."""
+    from corkboard.embeddings.node_features import NodeFeatures
+    from corkboard.pipeline.learned import content_vectors
+
+    content = content_vectors(artifacts["content"], items, now_ms)
+    return NodeFeatures.of(content.ids, [content])
+
+
+def _graphs(given: StepInput, lake: Lake) -> Made:
+    from corkboard.graph.from_lake import graphs
+
+    item_ids, pruning = lake.items()["item_id"].to_list(), given.config.pruning
+    found = graphs(lake, item_ids, pruning, *_alike(given, lake) if _reads_content(pruning) else ())
+    edges = {name: graph.edges for name, graph in found.by_name.items()}
+    return Made(found.tensors(), found.tables(), given.config.model_dump(mode="json"), {"edges": edges})
+
+
+def _reads_content(pruning: PruningConfig) -> bool:
+    return pruning.max_entropy is not None or pruning.degree_exponent < 1
+
+
+def _alike(given: StepInput, lake: Lake) -> tuple[np.ndarray, np.ndarray]:
+    """(topics ``(items, topics)``, vectors ``(items, dim)``): what boards are pruned by, from content that nothing was learned for."""
+    from scipy.cluster.vq import kmeans2
+
+    from corkboard.embeddings.content import untrained_content
+
+    items = lake.items()
+    vectors = untrained_content(items, seed=given.seed).encode(items, given.calendar.end_ms)
+    _, topic = kmeans2(vectors, min(TOPICS, len(vectors)), minit="++", rng=generator(given.seed, "topics"))
+    return np.eye(TOPICS, dtype=np.float32)[topic] * vectors.any(axis=1)[:, None], vectors
+
+
+def _training_data(given: StepInput) -> tuple[NodeFeatures, NeighbourLists, pl.DataFrame]:
+    """Features of the items before A, their neighbours of some weeks before, and the pairs of those weeks.
+
+    With neighbours as of A the pairs would be in the graph, and an item that is new would never be wanted: the encoder learns to
+    copy neighbours and to hide what has none.
+    """
+    from corkboard.embeddings.pairs import co_engagement_pairs
+    from corkboard.graph.neighbour_lists import NeighbourLists
+
+    features = node_features(given.artifacts, given.lake.items(), given.calendar.item_cut_ms)
+    lists = NeighbourLists.from_artifact(given.artifacts[BEFORE_PAIRS]).in_order_of(features.item_ids)
+    actions = given.lake.actions(pairs_from_ms(given.calendar))
+    return features, lists, co_engagement_pairs(actions, given.config.pairs, derive(given.seed, "graph pairs"))
+
+
+def _encoder(model: MultiBiSage | PinSage, features: NodeFeatures, metrics: Mapping[str, float]) -> Made:
+    return Made(model.tensors(), config=model.config, metrics=metrics, makes=[model.space], requires=list(features.spaces))
+
+
+def _told(given: StepInput, what: str, at: Progress) -> None:
+    given.progress(what, at.step, at.steps)
