@@ -95,6 +95,13 @@ def retrieval_figures(
     return {name: _figures(one, asked.users, task, config) for name, one in asked.found.items()}
 
 
+def retrieval_recall_of(task: RetrievalTask, scorer: Scorer, items: np.ndarray, config: EvaluationConfig | None = None) -> PerUser:
+    """Recall@k over the pairs whose item is one of ``items``, bool ``(items,)``; everything else is listed all the same."""
+    asked = _ask(task, {"": scorer}, config or EvaluationConfig())
+    wanted = items[asked.items]
+    return _recall(np.concatenate(asked.found[""].hits)[wanted], asked.users[wanted], len(task.user_ids))
+
+
 def retrieval_measures(config: EvaluationConfig) -> list[Measure]:
     """The columns that :func:`retrieval_figures` has figures for."""
     return [measure for measure in _measures(config) if not measure.name.startswith("P90 coverage")]

@@ -18,7 +18,7 @@ from corkboard.experiments.graph_claims import CARRIES, COPIES, SWITCHED_ON
 from corkboard.experiments.graph_config import GraphExperimentConfig
 from corkboard.experiments.graph_data import LASTFM, MOVIELENS, public_files
 from corkboard.experiments.graph_models import BASELINES, ENCODERS, ITEM_CODE, settings_of
-from corkboard.experiments.graph_people import PEOPLE, PEOPLE_CODE, pinnersage_config
+from corkboard.experiments.graph_people import FORMERS, PEOPLE, PEOPLE_CODE, pinnersage_config
 from corkboard.experiments.graph_walks import WALK_CODE, variants
 from corkboard.experiments.measured import MAIN, Measured
 from corkboard.experiments.real_data import digest
@@ -147,15 +147,17 @@ def _people_job(config: GraphExperimentConfig, seed: int) -> Job:
     code = code_hash(*ITEM_CODE, *PEOPLE_CODE)
 
     def of(variant: str) -> Run:
-        settings = pinnersage_config(config, variant).model_dump(mode="json")
-        return Run(MAIN, variant, seed, {"people": variant, "settings": settings, "code": code, "vectors": vectors.config}, 3.0)
+        former = variant in FORMERS
+        settings = (config.pinnerformer if former else pinnersage_config(config, variant)).model_dump(mode="json")
+        kept = {"people": variant, "settings": settings, "code": code, "vectors": vectors.config}
+        return Run(MAIN, variant, seed, kept, 25.0 if former else 3.0)
 
     known = {"world": vectors.world, "variant": vectors.variant, "seed": seed, "config": vectors.config}
     before = Run(MAIN, "people, before", seed, {}, 20.0)
     job = {"graph": given, "seed": seed, "on": (), "vectors": known}
-    return Job(f"people, seed {seed}", f"{_JOBS}.graph_people:people", [of(variant) for variant in PEOPLE], before, job)
+    return Job(f"people, seed {seed}", f"{_JOBS}.graph_people:people", [of(variant) for variant in (*PEOPLE, *FORMERS)], before, job)
 
 
 def all_variants(config: GraphExperimentConfig) -> Iterator[str]:
     """Every row of the world as it is."""
-    yield from (*FIRST, *UNSEEN, *SINGLE, *OPTIONAL, *variants(config), *PEOPLE)
+    yield from (*FIRST, *UNSEEN, *SINGLE, *OPTIONAL, *variants(config), *PEOPLE, *FORMERS)

@@ -44,7 +44,10 @@ def added(graph: str) -> str:
     return f"MultiBiSage, boards and {graph}"
 
 
+FORMER, FORMER_CONTENT = "PinnerFormer on MultiBiSage", "PinnerFormer on content"
+
 R10, R100 = "recall@10", "recall@100"
+RARE = "recall@100 of items with fewer than 5 positive actions"
 NO_EDGES = ", without edges"
 """End of a measure: at inference the unseen items have no edges either."""
 UNSEEN, NO_BOARD, FEW_BOARDS, MANY_BOARDS = "unseen", "on no board", "on few boards", "on many boards"
@@ -204,6 +207,11 @@ CLAIMS: Sequence[SpineClaim] = (
     SpineClaim("two seeds agree by 90 % at 100,000 visits", at_least(WHOLE, seed_overlap(100_000), 0.9), 5, "X6"),
     SpineClaim("several vectors > the best single one", more_than_best(SEVERAL, _SINGLE_VECTORS, R10), 9, "S1", lift=True),
     SpineClaim("the same, first 100", more_than_best(SEVERAL, _SINGLE_VECTORS, R100), 9, "S1", lift=True),
+    _lift("PinnerFormer > PinnerSage", FORMER, SEVERAL, R10, 9, "P7"),
+    _lift("PinnerFormer > PinnerSage, first 100", FORMER, SEVERAL, R100, 9, "P7"),
+    _lift("PinnerFormer on MultiBiSage > on content", FORMER, FORMER_CONTENT, R10, 9, "users"),
+    _lift("PinnerFormer on MultiBiSage > on content, first 100", FORMER, FORMER_CONTENT, R100, 9, "users"),
+    _lift("PinnerFormer on MultiBiSage > on content, items of little history", FORMER, FORMER_CONTENT, RARE, 9, "users"),
     _lift("Ward > complete linkage", SEVERAL, COMPLETE, R100, 5, "S2"),
     _lift("Ward > k-means", SEVERAL, KMEANS, R100, 5, "S2"),
     _lift("medoids > centroids", SEVERAL, CENTROID, R100, 5, "S3"),

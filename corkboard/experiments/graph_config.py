@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from corkboard.config import Section
-from corkboard.embeddings.config import ContentConfig, MultiBiSageConfig, PairConfig, PinnerSageConfig, PinSageConfig
+from corkboard.embeddings.config import ContentConfig, MultiBiSageConfig, PairConfig, PinnerFormerConfig, PinnerSageConfig, PinSageConfig
 from corkboard.experiments.config import EvaluationConfig
 from corkboard.experiments.spine_config import DEVELOPMENT_SEED, FIRST_SEED, SpineConfig, laid_over
 from corkboard.graph.config import GraphConfig
@@ -81,6 +81,8 @@ class GraphExperimentConfig(Section):
     """Pixie by itself."""
     pinnersage: PinnerSageConfig = PinnerSageConfig()
     """Users as several vectors; its variants differ in the part that their name says."""
+    pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
+    """A learned user vector beside them; its two rows differ in what its item tower reads."""
     public: PublicConfig = PublicConfig()
     """Public data."""
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -110,6 +112,7 @@ class GraphExperimentConfig(Section):
             "graph": {"neighbours": {"count": 6, "visits": 200}},
             "pinsage": few,
             "multibisage": few,
+            "pinnerformer": {"training": {"steps": 12, "warmup_steps": 2, "validate_every": 6}},
             "walks": {"visits": 10_000, "lengths": (1_000, 10_000), "queries": 20, "topics": 6},
             "public": {"max_pairs": 2_000},
             "evaluation": {"replicates": 200},

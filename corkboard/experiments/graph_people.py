@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from corkboard.artifacts import EmbeddingTable, Space
 from corkboard.embeddings.config import PinnerSageConfig
 from corkboard.embeddings.pinnersage import interests, recommend
 from corkboard.experiments import graph_claims as name
-from corkboard.experiments.evaluate import retrieval_figures
+from corkboard.experiments.evaluate import retrieval_figures, retrieval_recall_of
 from corkboard.experiments.graph_config import GraphExperimentConfig
 from corkboard.experiments.graph_models import Bench, bench_of, keep_vectors, kept_vectors
 from corkboard.experiments.item_scorers import rows_in
@@ -22,6 +24,10 @@ from corkboard.experiments.task import retrieval_task
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.schema import POSITIVE, user_key_expr
 from corkboard.metrics.intervals import PerUser
+
+if TYPE_CHECKING:
+    from corkboard.embeddings.histories import Histories
+    from corkboard.embeddings.pinnerformer import PinnerFormer
 
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
     name.SEVERAL: {},
@@ -38,6 +44,11 @@ PEOPLE: Mapping[str, Mapping[str, Any]] = {
 }
 """Rows, and what each changes in ``GraphExperimentConfig.pinnersage``."""
 
+FORMERS = (name.FORMER, name.FORMER_CONTENT)
+"""Rows of a learned user vector; they differ in the vectors that its item tower reads."""
+RARE_BELOW = 5
+"""An item has little history with fewer positive actions before the cut."""
+
 PEOPLE_CODE = ("experiments/graph_people.py", "experiments/evaluate.py", "experiments/scorers.py")
 _LENGTHS = (10, 100)
 _DAYS = 90
@@ -53,7 +64,7 @@ class People:
     """The retrieval task of one world, and what its people acted on before the cut."""
 
     def __init__(self, bench: Bench, vectors: np.ndarray):
-        self.bench, self.config = bench, bench.config
+        self.bench, self.config, self.made = bench, bench.config, vectors
         lake, calendar = bench.data.lake, bench.data.calendar
         self.task = retrieval_task(lake, calendar, self.config.evaluation)
         rows = rows_in(bench.task.item_ids, self.task.item_ids)
@@ -79,24 +90,61 @@ class People:
         newest = liked.group_by("row").agg(pl.col("time_ms").max()).sort("row")
         return newest["row"].to_numpy().astype(np.int64), (cut_ms - newest["time_ms"].to_numpy()) / DAY_MS
 
-    def measured(self, run: Run) -> tuple[dict[str, PerUser], dict[str, float]]:
-        """Recall of one row at both lengths, and how many groups people have."""
-        settings = pinnersage_config(self.config, run.variant)
-        listed = dict(zip(self.task.user_ids, self.lists(self.task.user_ids, settings), strict=True))
-        scorer = ListScorer(lambda users, known_ms: (listed[user] for user in users), len(self.task.item_ids))
+    def measured(self, run: Run, tell: Callable[[int, int], None]) -> tuple[dict[str, PerUser], dict[str, float]]:
+        """Recall of one row at both lengths and of items of little history, and facts."""
+        facts = {"users": float(len(self.task.user_ids)), "pairs": float(self.task.positives)}
+        if run.variant in FORMERS:
+            scorer: Any = self._former(run, tell)
+        else:
+            settings = pinnersage_config(self.config, run.variant)
+            listed = dict(zip(self.task.user_ids, self.lists(self.task.user_ids, settings), strict=True))
+            scorer = ListScorer(lambda users, known_ms: (listed[user] for user in users), len(self.task.item_ids))
+            counts = [len(interests(self.vectors[rows], ages, settings)) for rows, ages in self._everybody()]
+            facts |= {"groups, median": float(np.median(counts)), "groups, most": float(max(counts, default=0))}
         figures: dict[str, PerUser] = {}
         for k in _LENGTHS:
             evaluation = self.config.evaluation.model_copy(update={"k": k})
             found = retrieval_figures(self.task, {run.variant: scorer}, evaluation)[run.variant]
             figures |= {measure: figure for measure, figure in found.items() if measure.startswith(("recall", "NDCG"))}
-        counts = [len(interests(self.vectors[rows], ages, settings)) for rows, ages in self._everybody()]
-        facts = {"users": float(len(self.task.user_ids)), "pairs": float(self.task.positives)}
-        return figures, {**facts, "groups, median": float(np.median(counts)), "groups, most": float(max(counts, default=0))}
+        rare = np.asarray(self.task.popularity) < RARE_BELOW
+        evaluation = self.config.evaluation.model_copy(update={"k": max(_LENGTHS)})
+        return {**figures, name.RARE: retrieval_recall_of(self.task, scorer, rare, evaluation)}, facts
+
+    def _former(self, run: Run, tell: Callable[[int, int], None]) -> LearnedUsers:
+        """A PinnerFormer that ends at the cut, on the vectors that its name says."""
+        from corkboard.embeddings.histories import Histories
+        from corkboard.embeddings.pinnerformer_training import train_pinnerformer
+
+        data, settings = self.bench.data, self.config.pinnerformer
+        table = self.bench.content
+        if run.variant == name.FORMER:
+            table = EmbeddingTable(list(self.bench.task.item_ids), self.made, Space("multibisage", "experiment"))
+        learned = EmbeddingTable(data.learned_ids, table.lookup(data.learned_ids)[0], table.space)
+        known = Histories.of(data.sealed.actions(), learned.ids, settings.history)
+        model = train_pinnerformer(known, learned, settings, run.seed, data.cut_ms, lambda at: tell(at.step, at.steps))
+        return LearnedUsers(model, known, learned, model.encode_items(self.task.item_ids, table.lookup(self.task.item_ids)[0]))
 
     def _everybody(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         mine = self.actions.partition_by("user", as_dict=True)
         for user_id in self.task.user_ids:
             yield self.read(mine.get((user_id,), self.actions.head(0)), self.task.before_ms)
+
+
+@dataclass(frozen=True)
+class LearnedUsers:
+    """A PinnerFormer that is asked as of its cut: ``items`` float32 ``(items, dim)`` are those of the task."""
+
+    model: PinnerFormer
+    histories: Histories
+    inputs: EmbeddingTable
+    items: np.ndarray
+
+    def score_users(self, user_ids: Sequence[str], known_ms: int) -> np.ndarray:
+        """float32 ``(len(user_ids), items)``; zeros for a user who did nothing that the model reads."""
+        rows = self.histories.rows(user_ids)
+        moments = np.full(len(rows), known_ms)
+        vectors = self.model.encode_users(self.histories, self.inputs, np.maximum(rows, 0), moments)
+        return (vectors * (rows >= 0)[:, None]) @ self.items.T
 
 
 def people(context: Context) -> None:
@@ -110,7 +158,8 @@ def people(context: Context) -> None:
             context.prepared(time.perf_counter() - began)
         began, cpu = time.perf_counter(), time.process_time()
         context.doing(run.variant)
-        figures, facts = made.measured(run)
+        tell = lambda at, of, run=run: context.doing(f"training {run.variant}", at, of)  # noqa: E731
+        figures, facts = made.measured(run, tell)
         context.finished(run, figures, {**facts, "cpu s": time.process_time() - cpu}, time.perf_counter() - began)
 
 

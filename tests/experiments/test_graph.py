@@ -49,7 +49,7 @@ def given(world, variant, seed):
     figures = {f"{k}{part}": PerUser(level * strength, np.ones(USERS), 900) for k in (name.R10, name.R100) for part in parts}
     if variant == name.HIDDEN:
         figures[f"{name.R10} {name.UNSEEN}{name.NO_EDGES}"] = PerUser(level * 0.1, np.ones(USERS), 900)
-    figures |= {measure: PerUser(level * strength, np.ones(USERS), 900) for measure in (name.BOARDS10, name.BOARDS100)}
+    figures |= {measure: PerUser(level * strength, np.ones(USERS), 900) for measure in (name.BOARDS10, name.BOARDS100, name.RARE)}
     if variant == name.WHOLE:
         figures |= {measure: PerUser(np.full(30, 0.95), np.ones(30)) for measure in (name.OVERLAP, name.seed_overlap(100_000))}
         figures[name.VISITS_SHARE] = PerUser(np.full(30, 0.5), np.ones(30))

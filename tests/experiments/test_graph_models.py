@@ -192,6 +192,19 @@ def test_a_tiny_world_from_its_jobs_to_figures(tmp_path):
     assert run_jobs(chosen, store, tmp_path, 10, heard.append, workers=0).made == 0
 
 
+def test_a_learned_user_vector_stands_beside_them_on_both_kinds_of_vectors(bench, monkeypatch):
+    """Content and MultiBiSage are one table here, so both rows learn and score the same; recall of rare items asks of fewer pairs."""
+    from corkboard.experiments import graph_people
+
+    people = graph_people.People(bench, bench.content.lookup(bench.task.item_ids)[0])
+    wanted = np.concatenate([people.task.popularity[moment.positive_items] for moment in people.task.moments])
+    monkeypatch.setattr(graph_people, "RARE_BELOW", int(np.median(wanted)))
+    found = [people.measured(Run(MAIN, variant, 3, {}), lambda at, of: None)[0] for variant in graph_people.FORMERS]
+    assert found[0][name.R100].value == pytest.approx(found[1][name.R100].value)
+    rare, everything = found[0][name.RARE], found[0][name.R100]
+    assert 0 < rare.weight.sum() == (wanted < np.median(wanted)).sum() < everything.weight.sum()
+
+
 def test_what_people_have_acted_on_is_not_listed_to_them(bench):
     from corkboard.experiments.graph_people import People, pinnersage_config
 
