@@ -227,8 +227,9 @@ class GraphEncoderConfig(Section):
     """Width of the reduced vectors, for rankers."""
     residual: bool = True
     """Whether a vector is the projected features of the item plus what the network adds; otherwise it is the network's output alone."""
-    hide_positive: float = Field(default=0.9, ge=0, le=1)
-    """In training, the two items of a pair are taken out of each other's neighbours this often: the model would copy them otherwise."""
+    hide_positive: float = Field(default=0.0, ge=0, le=1)
+    """In training, the two items of a pair are taken out of each other's neighbours this often: for neighbours that know the pairs, which a
+    model would learn to copy."""
     cold_share: float = Field(default=0.1, ge=0, lt=1)
     """In training, an item loses all its neighbours this often, so that items without edges are nothing new."""
     batch: int = Field(default=512, ge=2)
@@ -239,10 +240,11 @@ class GraphEncoderConfig(Section):
     """A pair is drawn half as often for every so many days that it lies before the cut; empty: all alike."""
     softmax: SampledSoftmaxConfig = SampledSoftmaxConfig()
     """The loss."""
-    training: TrainingConfig = TrainingConfig(steps=150, learning_rate=3e-3, weight_decay=0.01)
-    """The training loop."""
+    training: TrainingConfig = TrainingConfig(steps=60, learning_rate=1e-3, warmup_steps=10, weight_decay=0.01, validate_every=60)
+    """The training loop. The untrained network, a mean over neighbours, is good already; many steps unlearn it, for the content vectors
+    have seen the very pairs and look better than they will be. One look, at the end: looks differ less than their own error."""
     validation_share: float = Field(default=0.1, ge=0, lt=1)
-    """Share of users whose pairs are kept for early stopping."""
+    """Share of users whose pairs are kept for looking at."""
 
 
 class PinSageConfig(GraphEncoderConfig):

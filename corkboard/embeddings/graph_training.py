@@ -1,8 +1,8 @@
 """How PinSage and MultiBiSage are trained: pairs that people engaged with together, on neighbours that walks have chosen before.
 
 A step draws pairs and a random pool, and computes every item among them once. An item loses its neighbours, or one of its graphs, at
-random, so that cold items are nothing new; and the two items of a pair are taken out of each other's neighbours with a chance, or the
-model would learn to copy them (the walks have seen the very boards that the pairs come from). The reduced vectors are trained beside,
+random, so that cold items are nothing new. Where the neighbours know the pairs, the two items of one are taken out of each other's
+neighbours with a chance (``hide_positive``), or the model would learn to copy them. The reduced vectors are trained beside,
 by a loss of their own that does not reach the full ones.
 
 Torch is loaded when training starts.

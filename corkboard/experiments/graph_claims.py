@@ -235,6 +235,14 @@ LIKENESSES: Sequence[Likeness] = (
         enough=True,
     ),
     Likeness("centroids / medoids", lambda f: f(CENTROID, R100) / f(SEVERAL, R100), "S3"),
+    Likeness(
+        "items without actions: MultiBiSage / content only", lambda f: f(MULTI, f"{R100} cold") / f(CONTENT, f"{R100} cold"), enough=True
+    ),
+    Likeness(
+        "items on no board: MultiBiSage / content only",
+        lambda f: f(MULTI, f"{R100} {NO_BOARD}") / f(CONTENT, f"{R100} {NO_BOARD}"),
+        enough=True,
+    ),
 )
 
 CARRIES, COPIES = "boards carry everything", "copies of the boards"

@@ -37,7 +37,7 @@ from corkboard.experiments.graph_data import (
 )
 from corkboard.experiments.item_pairs import PairTask
 from corkboard.experiments.item_questions import Part, answers, figures_of
-from corkboard.experiments.item_scorers import HistoryItems, ItemSetScorer, VectorItems, pixie_rows
+from corkboard.experiments.item_scorers import HistoryItems, ItemSetScorer, NeighbourItems, VectorItems, pixie_rows
 from corkboard.experiments.spine_config import laid_over
 from corkboard.experiments.spine_runs import Context, Run
 from corkboard.experiments.spine_worlds import SpineWorld, alone_at
@@ -215,8 +215,8 @@ class Bench:
         variant, settings = ENCODERS[run_variant], settings_of(self.config, run_variant)
         pairs, source = self.data.pairs, self.learning_lists
         if variant.unseen:
-            gone = [item_id for item_id, one in zip(self.task.item_ids, self.unseen.tolist(), strict=True) if one]
-            pairs = pairs.filter(~pl.col("left_id").is_in(gone) & ~pl.col("right_id").is_in(gone))
+            gone = {item_id for item_id, one in zip(self.task.item_ids, self.unseen.tolist(), strict=True) if one}
+            pairs = pairs.filter(~pl.col("left_id").is_in(list(gone)) & ~pl.col("right_id").is_in(list(gone)))
             source = self.learning_lists_without_unseen
         steps: list[int] = []
 
@@ -225,6 +225,8 @@ class Bench:
             tell(at.step, at.steps)
 
         learned = self.data.learned_ids
+        if variant.unseen:  # nor may they be drawn as negatives: what has no edges would be what nobody wants
+            learned = [item_id for item_id in learned if item_id not in gone]
         features, lists = NodeFeatures.of(learned, [self.content]), self.chosen(variant, source, learning=True).in_order_of(learned)
         given = (features, lists, pairs, settings, self.seed, self.data.cut_ms, progress)
         if isinstance(settings, PinSageConfig):
@@ -250,7 +252,9 @@ class Bench:
         ids = self.task.item_ids
         if row == name.CONTENT:
             return VectorItems.of(self.content, ids)
-        if row in (name.KNN, name.EASE):
+        if row == name.KNN:
+            return NeighbourItems.of(self._fitted[row].table, ids)
+        if row == name.EASE:
             return HistoryItems.of(self._fitted[row], self._users.item_ids, ids)
         walked = pixie_rows(self.graphs, ids, self.config.graph.walk, alone=(self.base,), seed=self.seed)
         return list(walked.values())[(name.PIXIE, name.PIXIE_ALL).index(row)]

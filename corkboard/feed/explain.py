@@ -10,7 +10,7 @@ import numpy as np
 
 from corkboard.feed.rules import EXPLANATIONS
 from corkboard.ranking.config import UtilityWeights
-from corkboard.ranking.features import RELATED
+from corkboard.ranking.features import FEATURE_NAMES, RELATED
 from corkboard.ranking.ranker import Contributes, Ranker, RankerInput
 from corkboard.ranking.utility import logged_weights, utility_terms, weight_vector
 
@@ -146,13 +146,15 @@ def _features(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The features that count most, or the largest ones where no ranker can tell; and what inputs beside features did.
 
-    A ranker that failed at this page did nothing to it, and might fail here again.
+    A ranker that failed at this page did nothing to it, and might fail here again. A page of an older version may lack features that the
+    ranker is asked by now; then nothing is said of effects.
     """
     if slot["features"] is None:
         return [], {}
     values, ranker = np.asarray(slot["features"], np.float32), asked.ranker if slot["heads"] is not None else None
     named = dict(zip(served["feature_names"], values.tolist(), strict=True))
-    if isinstance(ranker, Contributes) and ranker is not None:
+    if isinstance(ranker, Contributes) and ranker is not None and set(FEATURE_NAMES) <= named.keys():
+        values = np.array([named[name] for name in FEATURE_NAMES], np.float32)  # a page of another version has them in another order
         effects = dict(ranker.contributions(values, weight_vector(ranker.heads, weights), asked.given))
         others = {name: round(effects.pop(name), 6) for name in list(effects) if name not in named}
         top = sorted(effects, key=lambda name: -abs(effects[name]))[: asked.most]

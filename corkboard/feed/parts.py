@@ -93,7 +93,7 @@ class FeedParts:
     public_boards: frozenset[str] | None = None
     """The boards of that graph, none of which is secret; None where it is not one of boards."""
     graph_ms: int = 0
-    """When it was made, UTC ms: what is said of a board after this, it cannot know."""
+    """When the log was read that it was made from, UTC ms: what is said of a board after this, it cannot know."""
     graph_encoder: MultiBiSage | None = None
     user_vectors: UserVectors | None = None
     light: LightItems | None = None
@@ -215,8 +215,8 @@ class LiveItems:
     def _put(self, items: list[Mapping[str, Any]]) -> None:
         """Catalogue, vectors of each kind into their overlays, and last the light ranker's item side.
 
-        Each encoder reads what the one before it made: the content tower the item, the graph encoder content vectors (nobody has put a
-        new item beside anything), the item tower whichever of both it was trained on.
+        Each encoder reads what the one before it made: the content tower the item, the graph encoder content vectors, the item tower
+        whichever of both it was trained on.
         """
         parts, ids = self._parts, [item["item_id"] for item in items]
         if not items:
@@ -224,7 +224,7 @@ class LiveItems:
         rows = [parts.catalogue.add(item) for item in items]
         made = [table for table in (self._contents(items),) if table is not None]
         if made and parts.graph_encoder is not None:
-            made.append(EmbeddingTable(ids, _cold(parts.graph_encoder, made[0]), parts.graph_encoder.space))
+            made.append(EmbeddingTable(ids, self._placed(rows, made[0], parts.graph_encoder), parts.graph_encoder.space))
         for table in made:
             for index in (parts.items.index, parts.items.graph):
                 _add_all(index, rows, table)
@@ -233,6 +233,15 @@ class LiveItems:
                 _add_all(parts.items.embedding, rows, EmbeddingTable(ids, embeddings, parts.item_tower.space))
         if parts.light is not None:
             parts.light.refresh(np.array(rows, np.int64))
+
+    def _placed(self, rows: list[int], contents: EmbeddingTable, encoder: MultiBiSage) -> np.ndarray:
+        """float32 ``(n, dim)``: graph vectors. An item that the release has keeps its own, for a new price does not take it off its
+        boards; one that is new is placed by its content, for nobody has put it beside anything yet."""
+        placed, graph = _cold(encoder, contents), self._parts.items.graph
+        if isinstance(graph, OverlayIndex):
+            before = graph.base.vectors_of(np.array(rows, np.int64))
+            placed = np.where(before.any(axis=1)[:, None], before, placed)
+        return placed
 
     def _contents(self, items: list[Mapping[str, Any]]) -> EmbeddingTable | None:
         """Content vectors, None without a tower."""
@@ -330,7 +339,7 @@ def _walked(catalogue: Catalogue, tenant: str, walk: WalkConfig | None, newest: 
         for item, board in zip(catalogue.rows(newer["item_id"]).tolist(), newer["board_id"], strict=True):
             walks.add(item, board)
         boards.update(newer["board_id"])
-    return _Walked(walks, frozenset(boards), artifact.manifest["created_ms"])
+    return _Walked(walks, frozenset(boards), artifact.config.get("known_ms", artifact.manifest["created_ms"]))
 
 
 def _graph_encoder(tower: ContentTower | None, graph: Index | None, artifact: Artifact) -> MultiBiSage:

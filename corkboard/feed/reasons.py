@@ -21,7 +21,7 @@ _UNTITLED = {
     "pinnersage": "Near to something you {verb}",
 }
 _BESIDE = {
-    "pixie": "From boards that hold {title}",
+    "pixie": "Often put together with {title}",
     "same_board": "On the same boards as {title}",
     "item_knn": "Goes with {title}",
     "related_vectors": "Found beside things like {title}",
@@ -31,7 +31,7 @@ _BESIDE = {
 _PLAIN = {
     "followed": "From a creator you follow",
     "pinnerformer": "Near to what you have liked over time",
-    "pixie": "From boards that hold what you like",
+    "pixie": "Often put together with what you like",
     "fresh": "New, and near to what you like",
     "popular_1d": "Popular today",
     "popular_7d": "Popular this week",

@@ -42,7 +42,7 @@ class NeighbourConfig(Section):
 
     count: int = Field(default=12, ge=1)
     """Neighbours kept of each item in each graph; published: 50."""
-    visits: int = Field(default=1_000, ge=1)
+    visits: int = Field(default=1_000, ge=1, lt=1 << 26)
     """Visits of the walks from each item in each graph."""
     min_visits: int = Field(default=2, ge=1)
     """An item visited less often is no neighbour."""

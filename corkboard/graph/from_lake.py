@@ -43,8 +43,10 @@ def graphs(
     config: PruningConfig | None = None,
     topics: np.ndarray | None = None,
     vectors: np.ndarray | None = None,
+    until_ms: int | None = None,
 ) -> Graphs:
-    """Every graph that the lake supports, over ``item_ids``.
+    """Every graph that the lake supports, over ``item_ids``; with ``until_ms`` those of edges before it, judged by all that the lake knows:
+    what was taken back since, and boards that are secret or deleted by now, are not in them.
 
     ``topics`` float32 ``(items, topics)``, rows that add up to 1 (0: nothing known), are needed where ``config.max_entropy`` is set:
     diverse boards are left out. ``vectors`` float32 ``(items, dim)``, unit rows, are needed where ``config.degree_exponent`` is below 1:
@@ -55,21 +57,25 @@ def graphs(
         if needed and (given is None or len(given) != len(item_ids)):
             raise InputError(f"This pruning needs {name} of all items", found=None if given is None else len(given), expected=len(item_ids))
     by_name = {}
-    for name, edges in item_edges(lake, config).items():
+    for name, edges in item_edges(lake, config, until_ms).items():
         found = edges.collect()
         if name == "board" or name.startswith("user_"):
             found = _pruned(found, item_ids, config, topics if name == "board" else None, vectors)
         by_name[name] = BipartiteGraph.of(name, found, item_ids)
-    followed = follow_edges(lake, config).collect()
+    followed = follow_edges(lake, config, until_ms).collect()
     if followed.height:
         by_name[FOLLOW] = BipartiteGraph.of(FOLLOW, followed, followed["left"].unique().sort().to_list())
     return Graphs(list(item_ids), by_name)
 
 
-def item_edges(lake: Lake, config: PruningConfig | None = None) -> dict[str, Edges]:
-    """Edges of items and what holds them together, by the name of the graph; graphs without any edge are left out."""
+def item_edges(lake: Lake, config: PruningConfig | None = None, until_ms: int | None = None) -> dict[str, Edges]:
+    """Edges of items and what holds them together, by the name of the graph; graphs without any edge are left out.
+
+    ``until_ms`` as in :func:`graphs`.
+    """
     config = config or PruningConfig()
-    actions, items, boards = _shown_actions(lake), lake.items().lazy(), _public(lake.boards().lazy())
+    items = (lake if until_ms is None else lake.until(until_ms)).items().lazy()
+    actions, boards = _before(_shown_actions(lake), until_ms), _public(lake.boards().lazy())
     found = {"board": _saved(actions, boards), "query": _queries(actions, config.min_people)}
     found |= {f"user_{name}": _users(actions, kinds, config.min_people) for name, kinds in FAMILIES.items()}
     found |= {name: _labels(items, column) for name, column in (("creator", "creator_id"), ("brand", "brand_id"), ("category", "category"))}
@@ -77,9 +83,9 @@ def item_edges(lake: Lake, config: PruningConfig | None = None) -> dict[str, Edg
     return {name: edges for name, edges in found.items() if edges.head(1).collect().height}
 
 
-def follow_edges(lake: Lake, config: PruningConfig | None = None) -> Edges:
+def follow_edges(lake: Lake, config: PruningConfig | None = None, until_ms: int | None = None) -> Edges:
     """Creators with enough followers, and who follows them."""
-    followed = lake.actions().lazy().filter((pl.col("action") == "follow") & pl.col("creator_id").is_not_null())
+    followed = _before(lake.actions().lazy(), until_ms).filter((pl.col("action") == "follow") & pl.col("creator_id").is_not_null())
     edges = followed.select("time_ms", "tenant", left="creator_id", right=user_key_expr(), user_key=user_key_expr())
     return _by_enough(edges, ["left"], (config or PruningConfig()).min_people)
 
@@ -98,14 +104,21 @@ def _public(boards: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _shown_actions(lake: Lake) -> pl.LazyFrame:
-    """The actions that were not taken back, without saves onto boards that are not public."""
-    actions, boards = lake.actions().lazy(), lake.boards()
+    """The actions that were not taken back, without saves onto boards that are not public.
+
+    Where nobody ever declared a board, saves say nothing of them, and all are there.
+    """
+    actions = lake.actions().lazy()
     onto_board = (pl.col("action") == "save") & pl.col("board_id").is_not_null()
-    if boards.height == 0:
+    if not lake.declares_boards:
         return actions
-    public = _public(boards.lazy()).select("board_id", "tenant", public=pl.lit(True))
+    public = _public(lake.boards().lazy()).select("board_id", "tenant", public=pl.lit(True))
     known = actions.join(public, on=["board_id", "tenant"], how="left", maintain_order="left")
     return known.filter(~onto_board | pl.col("public").fill_null(False)).drop("public")
+
+
+def _before(actions: pl.LazyFrame, until_ms: int | None) -> pl.LazyFrame:
+    return actions if until_ms is None else actions.filter(pl.col("time_ms") < until_ms)
 
 
 def _saved(actions: pl.LazyFrame, public: pl.LazyFrame) -> Edges:

@@ -63,7 +63,11 @@ class NeighbourLists:
         """The lists of these graphs, in this order; a graph that is not here has no edges."""
         places = [self.graphs.index(name) if name in self.graphs else -1 for name in names]
         there = np.array([place >= 0 for place in places], bool)
-        rows, visits, degrees = (np.stack([part[place] for place in places]) if places else part[:0] for part in self._parts())
+        if not there.any():
+            k, shape = self.rows.shape[2], (len(names), len(self.item_ids))
+            none = np.full((*shape, k), -1, np.int32), np.zeros((*shape, k), np.int32), np.zeros(shape, np.int32)
+            return NeighbourLists(tuple(names), self.item_ids, *none)
+        rows, visits, degrees = (np.stack([part[place] for place in places]) for part in self._parts())
         rows[~there], visits[~there], degrees[~there] = -1, 0, 0
         return NeighbourLists(tuple(names), self.item_ids, rows, visits, degrees)
 

@@ -170,8 +170,8 @@ def _distinct(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _at_the_top(scores: np.ndarray, count: int) -> np.ndarray:
     """Where the ``count`` largest scores are, and all that equal the smallest of them."""
-    if count >= len(scores):
-        return np.arange(len(scores))
+    if count >= len(scores) or count < 1:
+        return np.arange(len(scores))[: max(count, 0)]
     return np.flatnonzero(scores >= np.partition(scores, len(scores) - count)[len(scores) - count])
 
 

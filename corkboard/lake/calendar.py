@@ -54,12 +54,13 @@ class Calendar:
     held_out_share: float = 0.1
 
     def last_quarter_ms(self, cut_ms: int) -> int:
-        """The midnight at which the last quarter of the time before ``cut_ms`` begins.
+        """The midnight at which the last quarter of the time before ``cut_ms`` begins, to the nearest week where there is one.
 
         What reads a graph learns from what happened in that quarter on the graph as it stood before it, as it will be used: on what
         comes after its graph.
         """
-        return (cut_ms - (cut_ms - self.start_ms) // 4) // DAY_MS * DAY_MS
+        days = (cut_ms - self.start_ms) / 4 / DAY_MS
+        return (cut_ms - int(round(days / 7) * 7 if days >= 7 else max(days, 1)) * DAY_MS) // DAY_MS * DAY_MS
 
     @classmethod
     def of(cls, lake: Lake, config: CalendarConfig | None = None) -> Calendar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from functools import cached_property
 from pathlib import Path
 
@@ -28,12 +29,14 @@ class Lake:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
+        self.read_ms = int(time.time() * 1000)
         self._log = Log.read(self.folder)
         self._cut_ms: int | None = None
 
     def refresh(self) -> Lake:
         """The lake as it is now, with the same cut."""
         lake = Lake.__new__(Lake)
+        lake.read_ms = int(time.time() * 1000)
         lake.folder, lake._log, lake._cut_ms = self.folder, Log.read(self.folder), self._cut_ms
         return lake
 
@@ -41,7 +44,7 @@ class Lake:
         """A view that ends at ``cut_ms``: it returns no row of that moment or later, and raises :class:`LeakError` when asked for one."""
         self._check(cut_ms, "a view until")
         lake = Lake.__new__(Lake)
-        lake.folder, lake._log, lake._cut_ms = self.folder, self._log, cut_ms
+        lake.folder, lake._log, lake._cut_ms, lake.read_ms = self.folder, self._log, cut_ms, self.read_ms
         return lake
 
     @property
@@ -89,6 +92,11 @@ class Lake:
             times = [self._read([file], file.table, None, self._cut_ms, ["time_ms"])["time_ms"].to_numpy() for file in straddling]
             last = max([file.last_ms for file in files if file.last_ms < self._cut_ms] + [int(part.max()) for part in times if len(part)])
         return first, last
+
+    @property
+    def declares_boards(self) -> bool:
+        """Whether the lake has ever been told of a board, deleted ones and those after this view's cut included."""
+        return any(file.table == "boards" for file in self._log.files)
 
     def newest_ms(self, table: str) -> int | None:
         """The time of the newest row of a table; None where it has none."""

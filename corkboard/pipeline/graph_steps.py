@@ -8,7 +8,7 @@ something that has not seen it. The saves of the last day are written beside the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,8 @@ class PinSageStepConfig(Section):
 
     encoder: PinSageConfig = PinSageConfig()
     """The model."""
+    hard_ranks: tuple[int, int] = (50, 200)
+    """Hard negatives of an item lie between these ranks by personalised PageRank; published 2,000 to 5,000 of two billion."""
     pairs: PairConfig = PairConfig()
     """What counts as engaged together."""
 
@@ -87,12 +89,17 @@ def make_graphs(given: StepInput) -> Made:
 
 
 def make_serving_graphs(given: StepInput) -> Made:
-    """The graphs as of the beginning of the last day, and the public saves since, for the overlay of what serves."""
+    """The graphs as of the beginning of the last day, and the public saves since, for the overlay of what serves.
+
+    Which boards are public, and which saves still stand, is judged by all that is known: leaving an edge out tells the gates nothing.
+    """
     from corkboard.graph.from_lake import newer_saves
 
     cut_ms = given.calendar.end_ms - DAY_MS
-    made = _graphs(given, given.lake.until(cut_ms))
+    made = _graphs(given, given.lake.until(cut_ms), given.lake)
     made.tables = {**made.tables, "newer": newer_saves(given.lake, cut_ms)}
+    # what was said of boards by then is in the lake, or in the log of the store behind its watermark
+    made.config = {**made.config, "known_ms": given.lake.read_ms}
     return made
 
 
@@ -125,7 +132,8 @@ def train_pinsage(given: StepInput) -> Made:
 
     features, lists, pairs = _training_data(given)
     progress = partial(_told, given, "training PinSage")
-    model = train(features, lists, pairs, given.config.encoder, given.seed, given.calendar.item_cut_ms, progress)
+    hard = _hard_negatives(given, features.item_ids)
+    model = train(features, lists, pairs, given.config.encoder, given.seed, given.calendar.item_cut_ms, progress, hard)
     return _encoder(model, features, {"pairs": len(pairs)})
 
 
@@ -171,11 +179,13 @@ def node_features(artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms
     return NodeFeatures.of(content.ids, [content])
 
 
-def _graphs(given: StepInput, lake: Lake) -> Made:
+def _graphs(given: StepInput, lake: Lake, judge: Lake | None = None) -> Made:
+    """The graphs of ``lake``; with ``judge``, the whole of it, without what is not public or was taken back by now."""
     from corkboard.graph.from_lake import graphs
 
     item_ids, pruning = lake.items()["item_id"].to_list(), given.config.pruning
-    found = graphs(lake, item_ids, pruning, *_alike(given, lake) if _reads_content(pruning) else ())
+    topics, vectors = _alike(given, lake) if _reads_content(pruning) and item_ids else (None, None)
+    found = graphs(judge or lake, item_ids, pruning, topics, vectors, None if judge is None else lake.cut_ms)
     edges = {name: graph.edges for name, graph in found.by_name.items()}
     return Made(found.tensors(), found.tables(), given.config.model_dump(mode="json"), {"edges": edges})
 
@@ -209,6 +219,21 @@ def _training_data(given: StepInput) -> tuple[NodeFeatures, NeighbourLists, pl.D
     lists = NeighbourLists.from_artifact(given.artifacts[BEFORE_PAIRS]).in_order_of(features.item_ids)
     actions = given.lake.actions(pairs_from_ms(given.calendar))
     return features, lists, co_engagement_pairs(actions, given.config.pairs, derive(given.seed, "graph pairs"))
+
+
+def _hard_negatives(given: StepInput, item_ids: Sequence[str]) -> np.ndarray | None:
+    """int32 ``(items, m)``: items that long walks from each item visit, but not most; None where there is no graph to walk."""
+    from corkboard.graph.graphs import Graphs
+    from corkboard.graph.neighbour_lists import NeighbourLists
+
+    graphs = Graphs.from_artifact(given.artifacts["graphs/before_pairs"])
+    name = given.config.encoder.graph if given.config.encoder.graph in graphs.by_name else graphs.walked
+    if name is None:
+        return None
+    first, last = given.config.hard_ranks
+    far = NeighbourConfig(count=last, visits=20 * last, min_visits=1)
+    lists = NeighbourLists.of({name: graphs.by_name[name]}, graphs.item_ids, far, seed=derive(given.seed, "hard negatives"))
+    return lists.in_order_of(item_ids).rows[0][:, first:]
 
 
 def _encoder(model: MultiBiSage | PinSage, features: NodeFeatures, metrics: Mapping[str, float]) -> Made:

@@ -196,7 +196,7 @@ def _co_engagement(knn: ItemKNNConfig, boards: BoardConfig) -> list[Step]:
 
 
 def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
-    towers = ("corkboard.embeddings", "corkboard.learning")
+    towers = ("corkboard.embeddings", "corkboard.learning", "corkboard.graph", "corkboard.pipeline.graph_steps")
     return [
         Step("content", train_content, before_items_cut, content, code=towers),
         Step(
@@ -232,7 +232,7 @@ def _graph(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     return [
         *steps,
         Step("multibisage", graph_steps.train_multibisage, before_items_cut, multibisage, _INPUTS, code=towers),
-        Step("pinsage", graph_steps.train_pinsage, before_items_cut, pinsage, _INPUTS, code=towers),
+        Step("pinsage", graph_steps.train_pinsage, before_items_cut, pinsage, (*_INPUTS, "graphs/before_pairs"), code=towers),
         Step("graph_index", graph_steps.index_graph_vectors, uncut, settings.retrieval.index, _SERVED_ITEMS, code=index),
     ]
 

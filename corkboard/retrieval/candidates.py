@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,12 +31,24 @@ class CandidateRequest:
     user_vector: np.ndarray | None = None
     beside: int = -1
     _histories: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[tuple[str, int], tuple[int, Candidates]] = field(default_factory=dict, repr=False, compare=False)
 
     def allows(self, rows: np.ndarray) -> np.ndarray:
         """bool ``(len(rows),)``."""
         inside = (rows >= 0) & (rows < len(self.allowed))
         inside[inside] = self.allowed[rows[inside]]
         return inside
+
+    def once(self, name: str, k: int, most: int, find: Callable[[int], Candidates]) -> Candidates:
+        """The first k of ``find(most)``, or of ``find(k)`` where more are wanted, found once for all that is asked under ``name``.
+
+        For sources that cost the same whatever k is, and are asked again where others bring little.
+        """
+        key = name, self.beside
+        found = self._found.get(key)
+        if found is None or found[0] < k:
+            found = self._found[key] = max(k, most), find(max(k, most))
+        return found[1].first(k)
 
     def without(self, rows: np.ndarray) -> np.ndarray:
         """bool ``(len(allowed),)``: what is allowed but ``rows``, some of which may lie outside. The caller owns the array."""
@@ -61,6 +74,10 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def first(self, k: int) -> Candidates:
+        """The k best of them."""
+        return Candidates(self.rows[:k], self.scores[:k], self.seeds[:k])
 
     @classmethod
     def best(cls, request: CandidateRequest, rows: np.ndarray, scores: np.ndarray, seeds: np.ndarray | None, k: int) -> Candidates:

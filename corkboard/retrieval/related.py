@@ -31,6 +31,9 @@ class RelatedWalkSource:
 
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
         """By visits; nothing for an item on no board."""
+        return request.once(self.name, k, self._config.candidates, lambda most: self._walked(request, most))
+
+    def _walked(self, request: CandidateRequest, k: int) -> Candidates:
         rows, weights = np.array([request.beside]), np.ones(1)
         share = self._config.history_share
         if share > 0:

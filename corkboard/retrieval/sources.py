@@ -108,6 +108,9 @@ class PixieSource:
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
         """By visits, with what several actions lead to before what one leads to often. An action weighs its kind x
         ``2 ** (-age / half-life)``. A walk does not tell which action it came from, so there are no seeds."""
+        return request.once(self.name, k, self._config.candidates, lambda most: self._walked(request, most))
+
+    def _walked(self, request: CandidateRequest, k: int) -> Candidates:
         config = self._config
         rows, weights = faded_items(request, config.pixie_actions, config.pixie_half_life_days, config.weights)
         found, scores = self._walks.recommend(rows, weights, k, request.without_acted_on())
@@ -128,9 +131,14 @@ class PinnerSageSource:
         Medoids are drawn in proportion to importance, anew every hour and the same all through it. Items that nothing is known of are in
         no group, and one that left the catalogue stands for none.
         """
+        if k < 1:
+            return Candidates()
+        return request.once(self.name, k, self._config.candidates, lambda most: self._nearest(request, most))
+
+    def _nearest(self, request: CandidateRequest, k: int) -> Candidates:
         config = self._config.pinnersage
         rows, _, ages_ms = recent_items(request, config.max_items, self._config.weights)
-        if not len(rows) or k < 1:
+        if not len(rows):
             return Candidates()
         # only ratios of importance matter, so days count from the newest action: who comes back after years is still known
         ages_days = (ages_ms - ages_ms.min()) / DAY_MS

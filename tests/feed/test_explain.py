@@ -197,6 +197,23 @@ def test_without_a_trace_and_without_a_ranker_less_is_told(made: Small):
     assert explain(lake_row, page.items.item_ids[0])["sources"] == list(page.items.sources[0])
 
 
+def test_a_page_of_an_older_version_lacks_features_and_is_explained_without_effects(made: Small):
+    feed = made.feed()
+    page = ask(feed)
+    row = feed.store.served(page.request_id)
+    older = row | {
+        "feature_names": row["feature_names"][:-8],
+        "slots": [slot | {"features": slot["features"][:-8]} for slot in row["slots"]],
+    }
+    told = feed._explained(older, page.items.item_ids[0])
+    assert told["on_page"]
+    assert len(told["features"]) == feed.settings.explained_features
+    assert {entry["effect"] for entry in told["features"]} == {None}
+    turned = [slot | {"features": slot["features"][::-1]} for slot in row["slots"]]
+    other_order = feed._explained(row | {"feature_names": row["feature_names"][::-1], "slots": turned}, page.items.item_ids[0])
+    assert other_order["features"] == feed._explained(row, page.items.item_ids[0])["features"]
+
+
 def test_another_release_does_not_explain_with_its_own_ranker(made: Small):
     store = made.store()
     page = ask(made.feed(store=store))

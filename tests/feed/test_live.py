@@ -44,6 +44,17 @@ def test_items_that_leave_and_come_back(made: Small):
     assert feed.catalogue.mask()[feed.catalogue.rows(["i005", "new"])].all()
 
 
+def test_a_new_price_does_not_take_an_item_off_its_boards(made: Small):
+    """Graph vectors know what an item lies beside; a live event of the item says nothing of that. A new item has its content alone."""
+    feed = made.feed()
+    graph, rows = feed.parts.graph_vectors, feed.catalogue.rows(["i005", "i215"])
+    before = graph.vectors_of(rows)
+    feed.add_items([tent("i215", price_minor=1200), tent("new")])
+    np.testing.assert_array_equal(graph.vectors_of(rows), before)
+    new = graph.vectors_of(feed.catalogue.rows(["new"]))
+    assert np.linalg.norm(new) > 0.99
+
+
 def test_the_newest_word_on_an_item_counts_in_any_order(made: Small):
     feed = made.feed()
     assert feed.add_items([tent("x", NOW_MS - 10, category="lamp"), tent("x", NOW_MS - 20, category="cake")]) == 1

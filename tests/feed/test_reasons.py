@@ -66,7 +66,7 @@ def test_without_an_item_to_name_there_are_plain_reasons() -> None:
 def test_beside_an_item_it_is_named() -> None:
     said = {source: reason(source, "Navy shirt", None, beside=0) for source in ("pixie", "same_board", "item_knn", "related_vectors")}
     assert said == {
-        "pixie": "From boards that hold “Navy shirt”",
+        "pixie": "Often put together with “Navy shirt”",
         "same_board": "On the same boards as “Navy shirt”",
         "item_knn": "Goes with “Navy shirt”",
         "related_vectors": "Found beside things like “Navy shirt”",
@@ -76,6 +76,6 @@ def test_beside_an_item_it_is_named() -> None:
 
 
 def test_walks_and_interests_of_home() -> None:
-    assert reason("pixie", None, "save", seeded=False) == "From boards that hold what you like"
+    assert reason("pixie", None, "save", seeded=False) == "Often put together with what you like"
     assert reason("pinnersage", "Navy shirt", "click") == "Near to “Navy shirt”, which you clicked"
     assert reason("pinnersage", None, "click") == "Near to something you clicked"

@@ -353,7 +353,8 @@ def test_reasons_name_the_item(made: Small):
     title = "“tall tent small”"
     seen = set(page.items.reasons)
     assert seen <= {
-        f"{start} {title}" for start in ("From boards that hold", "On the same boards as", "Goes with", "Found beside things like", "Like")
+        f"{start} {title}"
+        for start in ("Often put together with", "On the same boards as", "Goes with", "Found beside things like", "Like")
     }
     assert len(seen) > 1
 

@@ -183,3 +183,36 @@ def test_pruning_without_what_it_needs_is_refused(tmp_path, config, name):
         graphs(lake, ITEMS, PruningConfig(**config))
     with pytest.raises(InputError, match=name):
         graphs(lake, ITEMS, PruningConfig(**config), **{name: np.zeros((3, 2), np.float32)})
+
+
+def test_a_graph_of_the_past_is_judged_by_what_is_known_now(tmp_path):
+    """On the last day b1 becomes secret and bob takes a save back: neither is in a graph that ends before that day, as of now."""
+    base = a_lake(tmp_path / "a")
+    cut_ms = int(T0 + 5 * DAY)
+    boards = [board(name, owner) for name, owner in (("b1", "ann"), ("b2", "bob"))]
+    boards.append(board("b1", "ann", secret=True) | {"event_id": "hush", "time_ms": cut_ms + 1})
+    actions = [save("s1", 1, "ann", "i1", "b1"), save("s3", 2, "bob", "i2", "b2"), save("s4", 2, "bob", "i3", "b2")]
+    actions += [undo("back", cut_ms + 2, "s4", "bob"), save("late", 5.5, "bob", "i4", "b2")]
+    items = [item(f"e-{name}", T0 - DAY, name) for name in ITEMS]
+    lake = lake_of(tmp_path / "b", items=items, boards=boards, actions=actions)
+    then, now = (
+        graphs(lake.until(cut_ms), ITEMS, PruningConfig(min_people=1)),
+        graphs(lake, ITEMS, PruningConfig(min_people=1), until_ms=cut_ms),
+    )
+    assert set(then.by_name["board"].right_ids) == {"b1", "b2"}
+    assert now.by_name["board"].right_ids == ["b2"]
+    assert (then.by_name["board"].edges, now.by_name["board"].edges) == (3, 1)
+    assert newer_saves(lake, cut_ms)["item_id"].to_list() == ["i4"]
+    assert base.declares_boards
+
+
+def test_a_lake_whose_boards_are_all_gone_is_not_one_without_boards(tmp_path):
+    items, saves = [item("e-i1", T0 - DAY, "i1")], [save("s", 1, "ann", "i1", "b", query="hush")]
+    gone = lake_of(tmp_path / "gone", items=items, boards=[board("b", "ann", deleted=True)], actions=saves)
+    never = lake_of(tmp_path / "never", items=items, actions=saves)
+    assert "user_save" not in item_edges(gone, PruningConfig(min_people=1))
+    assert "user_save" in item_edges(never, PruningConfig(min_people=1))
+    early = lake_of(tmp_path / "early", items=items, boards=[board("b", "ann", secret=True) | {"time_ms": T0 + 3 * DAY}], actions=saves)
+    assert "user_save" not in item_edges(
+        early.until(T0 + 2 * DAY), PruningConfig(min_people=1)
+    )  # a view that ends before anybody declared one

@@ -132,7 +132,8 @@ def test_days_of_moments() -> None:
     assert day_name(19_783) == "2024-03-01"
 
 
-def test_the_last_quarter_before_a_cut_begins_at_a_midnight():
+def test_the_last_quarter_before_a_cut_is_whole_weeks():
     calendar = Calendar(10 * DAY_MS, 50 * DAY_MS, 60 * DAY_MS, 70 * DAY_MS)
-    assert calendar.last_quarter_ms(calendar.item_cut_ms) == 40 * DAY_MS
-    assert calendar.last_quarter_ms(calendar.rank_cut_ms) == 47 * DAY_MS  # 12.5 days before it, down to the midnight
+    assert calendar.last_quarter_ms(18 * DAY_MS) == 16 * DAY_MS  # a quarter of eight days
+    assert calendar.last_quarter_ms(calendar.item_cut_ms) == 43 * DAY_MS  # of 40: ten days, nearest to one week
+    assert calendar.last_quarter_ms(calendar.rank_cut_ms) == 46 * DAY_MS  # of 50: 12.5 days, nearest to two weeks

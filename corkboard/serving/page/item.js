@@ -77,7 +77,7 @@ export class ItemPage {
 
   show() {
     this.element.hidden = false;
-    this.since = Date.now();
+    this.watch();
     this.showMarks();
     this.feed.show();
   }
@@ -85,15 +85,38 @@ export class ItemPage {
   hide() {
     this.element.hidden = true;
     this.feed.hide();
-    const ms = Date.now() - this.since;
+    const ms = this.unwatch();
     if (ms >= LONG_MS && !this.told && this.subject?.item) {
       this.told = true;
       this.looked(this.subject, ms);
     }
   }
 
+  /** Count the time in which the item itself can be seen: not while one scrolls through what is like it, nor in a tab behind another. */
+  watch() {
+    let inside = true, since = null, seen = 0;
+    const count = () => {
+      if (since !== null) seen += Date.now() - since;
+      since = inside && !document.hidden ? Date.now() : null;
+    };
+    const observer = new IntersectionObserver((entries) => { inside = entries.at(-1).isIntersecting; count(); });
+    observer.observe(this.sheet);
+    document.addEventListener("visibilitychange", count);
+    count();
+    this.unwatch = () => {
+      observer.disconnect();
+      document.removeEventListener("visibilitychange", count);
+      count();
+      this.unwatch = () => 0;
+      return seen;
+    };
+  }
+
+  unwatch() { return 0; }
+
   close() {
     this.closed = true;
+    this.unwatch();
     this.feed.close();
     this.element.remove();
   }
