@@ -341,12 +341,21 @@ class Workspace:
         return self.page(user_id, k, **{**somebody, **request, "surface": "related", "item_id": item_id}).items
 
     def vectors(self, name: str = "content") -> EmbeddingTable:
-        """The vectors of the live release in the space ``name``."""
-        release = self.releases.current()
+        """The vectors of the live release in the space ``name``: "content", "multibisage", its reduced form "multibisage_small" for
+        rankers of one's own, "pinnerformer" (item embeddings)."""
+        release, known = self.releases.current(), []
         for artifact in release.artifacts.values() if release else ():
-            if "vectors" in artifact.tensors and [space.name for space in artifact.makes] == [name]:
-                return artifact.embeddings()
-        raise NotFound("The live release has no such vectors", found=name, expected="content")
+            if "vectors" in artifact.tensors and len(artifact.makes) == 1:
+                if artifact.makes[0].name == name:
+                    return artifact.embeddings()
+                known.append(artifact.makes[0].name)
+        encoder = release.get("multibisage") if release else None
+        if name == "multibisage_small" and encoder is not None:
+            from corkboard.embeddings.multibisage import MultiBiSage
+
+            model, whole = MultiBiSage.from_artifact(encoder), self.vectors("multibisage")
+            return EmbeddingTable(whole.ids, model.small(whole.vectors), model.small_space)
+        raise NotFound("The live release has no such vectors", found=name, expected=sorted(known))
 
     def titles(self, item_ids: Sequence[str]) -> dict[str, str]:
         """Titles by item id; an item without one goes by its id."""

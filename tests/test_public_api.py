@@ -3,6 +3,7 @@ import inspect
 import pytest
 
 import corkboard as cb
+from corkboard.errors import NotFound
 
 
 @pytest.mark.parametrize("name", [name for name in cb.__all__ if name != "__version__"])
@@ -27,3 +28,9 @@ def test_the_three_lines_of_the_readme(built):
         assert len(related) == 5
         assert item not in related.item_ids
     assert workspace.vectors("content").vectors.shape == (300, 64)
+    whole, small = workspace.vectors("multibisage"), workspace.vectors("multibisage_small")
+    assert (whole.vectors.shape, small.vectors.shape) == ((300, 64), (300, 32))
+    assert small.ids == whole.ids
+    assert small.space.name == "multibisage_small"
+    with pytest.raises(NotFound, match="no such vectors"):
+        workspace.vectors("nothing")

@@ -322,6 +322,22 @@ def test_walks_begin_at_what_was_done_last() -> None:
     assert not {0, 1, 30} & set(source.candidates(request_of(CATALOGUE, state_of(both)), 100).rows.tolist())
 
 
+def test_a_request_whose_sources_are_asked_twice_walks_once(monkeypatch) -> None:
+    """Walks cost the same for one item as for all; the second question, for more, is answered from the first walk."""
+    walks, made = walks_of(), []
+    whole = walks.recommend
+    monkeypatch.setattr(
+        WalkedGraph, "recommend", lambda self, rows, weights, k, allowed: made.append(k) or whole(rows, weights, k, allowed)
+    )
+    request = request_of(CATALOGUE, state_of([("save", "i0065", NOW_MS)]))
+    found = Retrieval([PixieSource(walks, CONFIG)], CONFIG.model_copy(update={"overfetch": 1.0})).retrieve(request, 20)
+    assert made == [CONFIG.candidates]
+    more = PixieSource(walks, CONFIG).candidates(request, 29)
+    assert found.rows.tolist() == more.rows[:20].tolist()
+    assert PixieSource(walks, CONFIG).candidates(request, 2 * CONFIG.candidates).rows.tolist() == more.rows.tolist()
+    assert made == [CONFIG.candidates, 2 * CONFIG.candidates]  # more than was ever found had to be looked for
+
+
 def test_kind_and_age_decide_where_walks_begin() -> None:
     def best(newer: str, older: str, days: float, **config: float) -> int:
         state = state_of([(newer, "i0005", NOW_MS), (older, "i0065", NOW_MS - 1 - int(days * DAY_MS))])
