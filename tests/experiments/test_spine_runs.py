@@ -23,6 +23,7 @@ def work(context: Context) -> None:
         if run.variant == "bad":
             raise ValueError("this variant is bad")
         if run.variant == "killed":
+            time.sleep(1)  # a process that dies in the very moment it begins may not have said what it was at
             os._exit(9)
         if run.variant == "endless":
             (context.folder / f"endless {os.getpid()}").touch()
