@@ -78,8 +78,9 @@ class GowallaConfig(Section):
 
     items: int = Field(default=0, ge=0)
     """Only that many most taken items, for trying things out; 0 takes all."""
-    threads: int = Field(default=2, ge=1, le=64)
-    """Cores of the inversion of EASE; everything else has one a process."""
+    threads: int = Field(default=1, ge=1, le=64)
+    """Cores of the inversion of EASE; everything else has one a process. With two, the LAPACK in SciPy 1.17 ends in a segmentation fault on
+    a matrix of 40,981 rows; smaller ones it solves."""
     lambdas: tuple[float, ...] = Field(default=(10.0, 20.0, 50.0, 80.0, 150.0, 300.0, 600.0), min_length=1)
     """Of EASE, tried on the ``lambda_items`` most taken items: each value on all of them would take as long as the row."""
     lambda_items: int = Field(default=10_000, ge=2)
