@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from multiprocessing.connection import Connection
@@ -32,7 +30,7 @@ from corkboard.experiments.held_out_sets import HeldOutSets, held_out_figures
 from corkboard.experiments.real_data import Published, Say, evaluation_of, table_of_runs
 from corkboard.experiments.result import Evaluation, Measure, Table
 from corkboard.experiments.scorers import RetrievalScorer
-from corkboard.experiments.spine_runs import THREADS, Context, Finished, Job, Run, UserRunStore, code_hash, run_jobs
+from corkboard.experiments.spine_runs import Context, Finished, Job, Run, UserRunStore, code_hash, run_jobs, threads_of_children
 from corkboard.graph.bipartite import BipartiteGraph
 from corkboard.graph.config import WalkConfig
 from corkboard.graph.pixie import Pixie
@@ -189,7 +187,7 @@ def measure_alone(context: Context) -> None:
         start = time.perf_counter()
         ours, theirs = spawn.Pipe(duplex=False)
         process = spawn.Process(target=_measured_here, args=(theirs, run.variant, context.job.config), daemon=True)
-        with _threads(context.job.config["config"]["threads"]):
+        with threads_of_children(context.job.config["config"]["threads"]):
             process.start()
         theirs.close()
         try:
@@ -235,21 +233,6 @@ def _end_with_parent() -> None:
 
         die_with_parent = 1  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(die_with_parent, signal.SIGKILL)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """The environment for a process of ``count`` threads: a spawned one reads it before it loads a library."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(count)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
 
 
 class Bench:

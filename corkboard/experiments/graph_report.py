@@ -17,7 +17,7 @@ from corkboard.experiments.graph import BASELINES, FIRST, OPTIONAL, PUBLIC_ENCOD
 from corkboard.experiments.graph_claims import ACTIONS, CLAIMS, CONTROLS, LIKENESSES, R10, R100, Compared, compare_likeness
 from corkboard.experiments.graph_people import PEOPLE
 from corkboard.experiments.graph_walks import variants
-from corkboard.experiments.grids import MISSING, Grid, Pages, figure, interval, number, percent, troubles, verdict
+from corkboard.experiments.grids import MISSING, Grid, Pages, figure, interval, percent, seed_by_seed, troubles, verdict
 from corkboard.experiments.measured import MAIN
 from corkboard.experiments.result import Cell, Measure, Row
 from corkboard.experiments.seeded import seeded_rows
@@ -31,7 +31,16 @@ _PARTS = (name.NO_BOARD, name.FEW_BOARDS, name.MANY_BOARDS, "cold")
 def grids(result: GraphResult) -> list[Grid]:
     """Every table of the report, claims first."""
     public = [_public(result, one) for one in result.sets()]
-    return [_claims(result), _alike(result), _controls(result), _items(result), *public, _parts(result), *_rest(result), _within(result)]
+    return [
+        _claims(result),
+        _alike(result),
+        _controls(result),
+        _items(result),
+        *public,
+        _parts(result),
+        *_rest(result),
+        seed_by_seed(result, CLAIMS),
+    ]
 
 
 def protocol(result: GraphResult) -> list[str]:
@@ -178,19 +187,6 @@ def _cell(cell: Cell | None) -> str:
     if cell.lift is None or cell.lift_low is None or cell.lift_high is None:
         return f"{cell.value:.4f}"
     return f"{cell.value:.4f} {cell.lift:+.1%} [{cell.lift_low:+.1%}, {cell.lift_high:+.1%}] {cell.verdict}"
-
-
-def _within(result: GraphResult) -> Grid:
-    rows = []
-    for claim in CLAIMS:
-        values, cells = result.contrast(claim, MAIN), []
-        for seed in result.seeds:
-            bounds = result.within(claim, seed)
-            mark = "" if bounds is None else " ▲" if bounds.low > 0 else " ▼" if bounds.high < 0 else " ≈"
-            cells.append(MISSING if values[seed] is None else number(values[seed], claim.lift) + mark)
-        rows.append([claim.name, *cells])
-    notes = ["▲ ▼: the interval over users of that world alone lies above or below 0; ≈: it holds 0."]
-    return Grid("Seed by seed", ("claim", *(str(seed) for seed in result.seeds)), rows, notes)
 
 
 def _facts(result: GraphResult, variant: str, names: Sequence[str], world: str = MAIN) -> list[str]:

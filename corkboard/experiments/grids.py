@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corkboard.artifacts import write_atomically
+from corkboard.experiments.measured import MAIN, Measured
 from corkboard.experiments.report_page import STYLE
 from corkboard.experiments.spine_claims import Judged, SpineClaim
 from corkboard.experiments.spine_runs import Finished
@@ -142,3 +143,17 @@ def number(value: float | None, share: bool) -> str:
 def verdict(found: Judged) -> str:
     """The verdict; where it was not measured, how many seeds there are."""
     return f"{found.verdict} ({len(found.seeds)} seeds)" if found.verdict == "not measured" and found.seeds else found.verdict
+
+
+def seed_by_seed(result: Measured, given: Sequence[SpineClaim]) -> Grid:
+    """Each claim in each world, with what the interval over its users says."""
+    rows = []
+    for claim in given:
+        values, cells = result.contrast(claim, MAIN), []
+        for seed in result.seeds:
+            bounds = result.within(claim, seed)
+            mark = "" if bounds is None else " ▲" if bounds.low > 0 else " ▼" if bounds.high < 0 else " ≈"
+            cells.append(MISSING if values[seed] is None else number(values[seed], claim.lift) + mark)
+        rows.append([claim.name, *cells])
+    notes = ["▲ ▼: the interval over users of that world alone lies above or below 0; ≈: it holds 0."]
+    return Grid("Seed by seed", ("claim", *(str(seed) for seed in result.seeds)), rows, notes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from corkboard import __version__
 from corkboard.experiments import spine_claims as claims
-from corkboard.experiments.grids import MISSING, Grid, Pages, figure, interval, number, percent, troubles, verdict
+from corkboard.experiments.grids import Grid, Pages, figure, interval, percent, seed_by_seed, troubles, verdict
 from corkboard.experiments.measured import MAIN
 from corkboard.experiments.spine import BASELINES, SpineResult
 from corkboard.experiments.spine_cadence import BY_USER
@@ -25,7 +25,7 @@ SCHEMA = "corkboard.spine/1"
 
 def grids(result: SpineResult) -> list[Grid]:
     """Every table of the report, claims first."""
-    return [_claims(result), _controls(result), _retrieval(result), _ranking(result), _low_history(result), _within(result)]
+    return [_claims(result), _controls(result), _retrieval(result), _ranking(result), _low_history(result), seed_by_seed(result, CLAIMS)]
 
 
 def protocol(result: SpineResult) -> list[str]:
@@ -119,19 +119,6 @@ def _low_history(result: SpineResult) -> Grid:
         rows.append(cells)
     columns = ("against no sequence, by truth", "save, low history", "save, all", "hide, low history", "hide, all")
     return Grid("Users of low history", columns, rows[1:], _facts(result, claims.NONE, ("users", "users of low history")))
-
-
-def _within(result: SpineResult) -> Grid:
-    rows = []
-    for claim in CLAIMS:
-        values, cells = result.contrast(claim, MAIN), []
-        for seed in result.seeds:
-            bounds = result.within(claim, seed)
-            mark = "" if bounds is None else " ▲" if bounds.low > 0 else " ▼" if bounds.high < 0 else " ≈"
-            cells.append(MISSING if values[seed] is None else number(values[seed], claim.lift) + mark)
-        rows.append([claim.name, *cells])
-    notes = ["▲ ▼: the interval over users of that world alone lies above or below 0; ≈: it holds 0."]
-    return Grid("Seed by seed", ("claim", *(str(seed) for seed in result.seeds)), rows, notes)
 
 
 def _facts(result: SpineResult, variant: str, names: Sequence[str]) -> list[str]:

@@ -212,7 +212,7 @@ def _in_processes(
     processes = [spawn.Process(target=_worker, args=given, daemon=True) for _ in range(workers)]
     with _terminated_like_interrupted():
         try:
-            with _one_thread():
+            with threads_of_children(1):
                 for process in processes:
                     process.start()
             while any(process.is_alive() for process in processes):
@@ -254,10 +254,10 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """The environment for a process of one thread: a spawned one reads it before it loads a library."""
+def threads_of_children(count: int) -> Iterator[None]:
+    """The environment for a process of ``count`` threads: a spawned one reads it before it loads a library."""
     before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    os.environ.update(dict.fromkeys(THREADS, str(count)))
     try:
         yield
     finally:
