@@ -143,18 +143,16 @@ def _walks_job(config: GraphExperimentConfig, seed: int) -> Job:
 
 def _people_job(config: GraphExperimentConfig, seed: int) -> Job:
     given = config.model_dump(mode="json")
-    vectors = _run(config, MAIN, name.MULTI, seed, on=(), copies=False)
+    vectors = _run(config, MAIN, name.MULTI, seed, on=(), copies=False).config
     code = code_hash(*ITEM_CODE, *PEOPLE_CODE)
 
     def of(variant: str) -> Run:
         former = variant in FORMERS
         settings = (config.pinnerformer if former else pinnersage_config(config, variant)).model_dump(mode="json")
-        kept = {"people": variant, "settings": settings, "code": code, "vectors": vectors.config}
+        kept = {"people": variant, "settings": settings, "code": code, "vectors": vectors}
         return Run(MAIN, variant, seed, kept, 25.0 if former else 3.0)
 
-    known = {"world": vectors.world, "variant": vectors.variant, "seed": seed, "config": vectors.config}
-    before = Run(MAIN, "people, before", seed, {}, 20.0)
-    job = {"graph": given, "seed": seed, "on": (), "vectors": known}
+    before, job = Run(MAIN, "people, before", seed, {}, 30.0), {"graph": given, "seed": seed, "on": ()}
     return Job(f"people, seed {seed}", f"{_JOBS}.graph_people:people", [of(variant) for variant in (*PEOPLE, *FORMERS)], before, job)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from corkboard.artifacts import EmbeddingTable, load_artifact, write_artifact
+from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import MultiBiSageConfig, PinSageConfig
 from corkboard.embeddings.node_features import NodeFeatures
@@ -49,6 +49,10 @@ from corkboard.lake.calendar import Calendar
 from corkboard.lake.lake import Lake
 from corkboard.metrics.intervals import PerUser
 from corkboard.seeds import derive, generator
+
+if TYPE_CHECKING:
+    from corkboard.embeddings.multibisage import MultiBiSage
+    from corkboard.embeddings.pinsage import PinSage
 
 BASE = "the one graph"
 """In the graphs of a variant: the boards, or what stands for them in a set without boards."""
@@ -208,8 +212,8 @@ class Bench:
         short = first_neighbours(lists, counts.get(variant.neighbours, self.config.graph.neighbours.count))
         return one_list(short, 4 * self.config.graph.neighbours.count) if variant.neighbours == "flat" else short
 
-    def trained(self, run_variant: str, tell: Callable[[int, int], None]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """Vectors of the catalogue, float32 ``(items, dim)``, by the end of the measures that they are asked with, and facts."""
+    def learned(self, run_variant: str, tell: Callable[[int, int], None]) -> tuple[MultiBiSage | PinSage, dict[str, float]]:
+        """The encoder of a row, and facts."""
         from corkboard.embeddings.graph_training import train_multibisage, train_pinsage
 
         variant, settings = ENCODERS[run_variant], settings_of(self.config, run_variant)
@@ -224,20 +228,25 @@ class Bench:
             steps.append(at.step)
             tell(at.step, at.steps)
 
-        learned = self.data.learned_ids
+        known = self.data.learned_ids
         if variant.unseen:  # nor may they be drawn as negatives: what has no edges would be what nobody wants
-            learned = [item_id for item_id in learned if item_id not in gone]
-        features, lists = NodeFeatures.of(learned, [self.content]), self.chosen(variant, source, learning=True).in_order_of(learned)
+            known = [item_id for item_id in known if item_id not in gone]
+        features, lists = NodeFeatures.of(known, [self.content]), self.chosen(variant, source, learning=True).in_order_of(known)
         given = (features, lists, pairs, settings, self.seed, self.data.cut_ms, progress)
         if isinstance(settings, PinSageConfig):
             given = (*given[:3], settings.model_copy(update={"graph": self.base}), *given[4:])
-            model: Any = train_pinsage(*given, hard=self.hard if variant.hard else None)
+            model: MultiBiSage | PinSage = train_pinsage(*given, hard=self.hard if variant.hard else None)
         else:
             model = train_multibisage(*given)
-        vectors = {"": model.encode(self.features, self.chosen(variant, self.lists))}
+        return model, {"steps": float(max(steps, default=0)), "pairs learned from": float(pairs.height)}
+
+    def vectors(self, run_variant: str, model: MultiBiSage | PinSage) -> dict[str, np.ndarray]:
+        """Vectors of the catalogue at the cut, float32 ``(items, dim)``, by the end of the measures that they are asked with."""
+        variant = ENCODERS[run_variant]
+        found = {"": model.encode(self.features, self.chosen(variant, self.lists))}
         if variant.unseen and variant.neighbours != "none":
-            vectors[name.NO_EDGES] = model.encode(self.features, self.chosen(variant, self.lists_without_unseen))
-        return vectors, {"steps": float(max(steps, default=0)), "pairs learned from": float(pairs.height)}
+            found[name.NO_EDGES] = model.encode(self.features, self.chosen(variant, self.lists_without_unseen))
+        return found
 
     @cached_property
     def hard(self) -> np.ndarray:
@@ -298,13 +307,14 @@ class Bench:
         asked |= {"items": len(self.task.item_ids), "cold pairs": int(self.task.questions.cold.sum()), **boards}
         return {**{fact: float(value) for fact, value in asked.items()}, **sizes}
 
-    def measured(self, run: Run, tell: Callable[[int, int], None]) -> tuple[dict[str, PerUser], dict[str, float], np.ndarray | None]:
-        """Figures and facts of one variant, and its vectors where it has some."""
+    def measured(self, run: Run, tell: Callable[[int, int], None]) -> tuple[dict[str, PerUser], dict[str, float]]:
+        """Figures and facts of one variant."""
         if run.variant in BASELINES:
-            return self.figures(self.baseline(run.variant)), self.facts(), None
-        vectors, facts = self.trained(run.variant, tell)
+            return self.figures(self.baseline(run.variant)), self.facts()
+        model, facts = self.learned(run.variant, tell)
+        vectors = self.vectors(run.variant, model)
         found = {f"{measure}{end}": figure for end, made in vectors.items() for measure, figure in self.figures(VectorItems(made)).items()}
-        return found, {**self.facts(), **facts}, vectors[""]
+        return found, {**self.facts(), **facts}
 
 
 # -------------------------------------------------------------------------------------------------------- other neighbours
@@ -355,27 +365,9 @@ def items(context: Context) -> None:
         began, cpu = time.perf_counter(), time.process_time()
         context.doing(run.variant)
         tell = lambda at, of, run=run: context.doing(f"training {run.variant}", at, of)  # noqa: E731
-        figures, facts, vectors = bench.measured(run, tell)
-        if run.variant == name.MULTI and vectors is not None:
-            keep_vectors(context, run, bench.task.item_ids, vectors)
+        figures, facts = bench.measured(run, tell)
         facts["cpu s"] = time.process_time() - cpu
         context.finished(run, figures, facts, time.perf_counter() - began)
-
-
-def keep_vectors(context: Context, run: Run, item_ids: Sequence[str], vectors: np.ndarray) -> None:
-    """Keep the vectors of a run below the experiment's folder, so that another job finds them."""
-    tables = {"ids": pl.DataFrame({"id": list(item_ids)})}
-    write_artifact(context.folder, "vectors", _key(context, run), tensors={"vectors": vectors}, tables=tables, seed=run.seed)
-
-
-def kept_vectors(context: Context, run: Run) -> np.ndarray | None:
-    """float32 ``(items, dim)``: the vectors that were kept of a run, or None."""
-    folder = context.folder / "vectors" / "default" / _key(context, run)
-    return load_artifact(folder).tensors["vectors"] if (folder / "manifest.json").exists() else None
-
-
-def _key(context: Context, run: Run) -> str:
-    return context.store.path(run.config, run.seed).stem
 
 
 def bench_of(context: Context) -> Bench:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +13,12 @@ import polars as pl
 
 from corkboard.artifacts import EmbeddingTable, Space
 from corkboard.embeddings.config import PinnerSageConfig
+from corkboard.embeddings.node_features import NodeFeatures
 from corkboard.embeddings.pinnersage import interests, recommend
 from corkboard.experiments import graph_claims as name
 from corkboard.experiments.evaluate import retrieval_figures, retrieval_recall_of
 from corkboard.experiments.graph_config import GraphExperimentConfig
-from corkboard.experiments.graph_models import Bench, bench_of, keep_vectors, kept_vectors
+from corkboard.experiments.graph_models import ENCODERS, Bench, bench_of
 from corkboard.experiments.item_scorers import rows_in
 from corkboard.experiments.scorers import ListScorer
 from corkboard.experiments.spine_runs import Context, Run
@@ -27,6 +29,7 @@ from corkboard.metrics.intervals import PerUser
 
 if TYPE_CHECKING:
     from corkboard.embeddings.histories import Histories
+    from corkboard.embeddings.multibisage import MultiBiSage
     from corkboard.embeddings.pinnerformer import PinnerFormer
 
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
@@ -63,11 +66,13 @@ def pinnersage_config(config: GraphExperimentConfig, variant: str) -> PinnerSage
 class People:
     """The retrieval task of one world, and what its people acted on before the cut."""
 
-    def __init__(self, bench: Bench, vectors: np.ndarray):
-        self.bench, self.config, self.made = bench, bench.config, vectors
+    def __init__(self, bench: Bench, encoder: MultiBiSage):
+        self.bench, self.config, self.encoder = bench, bench.config, encoder
+        vectors = bench.vectors(name.MULTI, encoder)[""]
         lake, calendar = bench.data.lake, bench.data.calendar
         self.task = retrieval_task(lake, calendar, self.config.evaluation)
         rows = rows_in(bench.task.item_ids, self.task.item_ids)
+        self.made = EmbeddingTable(list(bench.task.item_ids), vectors, Space("multibisage", "experiment"))
         self.vectors = np.where(rows[:, None] >= 0, vectors[rows], 0.0).astype(np.float32)  # what was gone by the end has none
         items = pl.DataFrame({"item_id": list(self.task.item_ids)}).with_row_index("row")
         known = bench.data.sealed.actions(calendar.start_ms).join(items, on="item_id", how="inner")
@@ -111,18 +116,24 @@ class People:
         return {**figures, name.RARE: retrieval_recall_of(self.task, scorer, rare, evaluation)}, facts
 
     def _former(self, run: Run, tell: Callable[[int, int], None]) -> LearnedUsers:
-        """A PinnerFormer that ends at the cut, on the vectors that its name says."""
+        """A PinnerFormer that ends at the cut, on the vectors that its name says.
+
+        MultiBiSage's vectors are those before the pairs while it learns, for those of the cut know what it learns to foresee, and
+        those of the cut when it is asked.
+        """
         from corkboard.embeddings.histories import Histories
         from corkboard.embeddings.pinnerformer_training import train_pinnerformer
 
-        data, settings = self.bench.data, self.config.pinnerformer
-        table = self.bench.content
+        data, settings, ids = self.bench.data, self.config.pinnerformer, self.bench.data.learned_ids
+        asked = learned = self.bench.content
         if run.variant == name.FORMER:
-            table = EmbeddingTable(list(self.bench.task.item_ids), self.made, Space("multibisage", "experiment"))
-        learned = EmbeddingTable(data.learned_ids, table.lookup(data.learned_ids)[0], table.space)
-        known = Histories.of(data.sealed.actions(), learned.ids, settings.history)
+            asked, features = self.made, NodeFeatures.of(ids, [self.bench.content])
+            lists = self.bench.chosen(ENCODERS[name.MULTI], self.bench.learning_lists).in_order_of(ids)
+            learned = EmbeddingTable(ids, self.encoder.encode(features, lists), asked.space)
+        learned, read = (EmbeddingTable(ids, table.lookup(ids)[0], table.space) for table in (learned, asked))
+        known = Histories.of(data.sealed.actions(), ids, settings.history)
         model = train_pinnerformer(known, learned, settings, run.seed, data.cut_ms, lambda at: tell(at.step, at.steps))
-        return LearnedUsers(model, known, learned, model.encode_items(self.task.item_ids, table.lookup(self.task.item_ids)[0]))
+        return LearnedUsers(model, known, read, model.encode_items(self.task.item_ids, asked.lookup(self.task.item_ids)[0]))
 
     def _everybody(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         mine = self.actions.partition_by("user", as_dict=True)
@@ -148,28 +159,16 @@ class LearnedUsers:
 
 
 def people(context: Context) -> None:
-    """The work of a job of people. The vectors are those that the job of item models has kept; where it has not, they are made here."""
+    """The work of a job of people: MultiBiSage is trained once, then each row is asked."""
     made: People | None = None
     for run in context.todo():
         if made is None:
             began = time.perf_counter()
             bench = bench_of(context)
-            made = People(bench, _vectors(context, bench))
+            made = People(bench, bench.learned(name.MULTI, partial(context.doing, f"training {name.MULTI} first"))[0])
             context.prepared(time.perf_counter() - began)
         began, cpu = time.perf_counter(), time.process_time()
         context.doing(run.variant)
         tell = lambda at, of, run=run: context.doing(f"training {run.variant}", at, of)  # noqa: E731
         figures, facts = made.measured(run, tell)
         context.finished(run, figures, {**facts, "cpu s": time.process_time() - cpu}, time.perf_counter() - began)
-
-
-def _vectors(context: Context, bench: Bench) -> np.ndarray:
-    """float32 ``(items, dim)``: MultiBiSage's vectors of this world."""
-    given = context.job.config["vectors"]
-    run = Run(given["world"], given["variant"], given["seed"], given["config"])
-    found = kept_vectors(context, run)
-    if found is None:
-        context.doing(f"training {run.variant} first")
-        found = bench.trained(run.variant, lambda at, of: context.doing(f"training {run.variant} first", at, of))[0][""]
-        keep_vectors(context, run, bench.task.item_ids, found)
-    return found

@@ -30,6 +30,8 @@ USERS = 150
 PAGE = 25
 ENOUGH_USERS = 20
 """With fewer users on the last day, it says nothing of the quality of a release."""
+DOUBT = 0.025
+"""A fall that chance alone brings more often than this is no fall."""
 MAY_LOSE = 0.2
 """Share of the live release's recall that a new one may lose: one that is better in other ways may be a little worse in this."""
 
@@ -82,9 +84,7 @@ class Gates:
         taken = np.array([len(items) for items in self._day.taken.values()])
         found, before = self._hits_of(release), self._hits_of(live)
         least = (1 - MAY_LOSE) * before.sum() / taken.sum()
-        fallen = before - found
-        beyond_doubt = fallen.mean() > 1.96 * fallen.std() / np.sqrt(len(fallen))
-        if found.sum() / taken.sum() < least and beyond_doubt:
+        if found.sum() / taken.sum() < least and chance_of_falling(before - found) < DOUBT:
             recall = float(found.sum() / taken.sum())
             yield {"gate": "recall of the last day", "found": round(recall, 4), "expected": f"at least {least:.4f}"}
 
@@ -103,6 +103,17 @@ class Gates:
 
     def _request(self, user_key: str) -> RecommendRequest:
         return RecommendRequest(user_id=user_key, tenant=self._settings.tenant, k=PAGE, now_ms=self._day.starts_ms, log=False)
+
+
+def chance_of_falling(fallen: np.ndarray) -> float:
+    """The chance of falling as far as ``fallen``, integer ``(users,)``, if a coin had said of each user whether they lose or gain.
+
+    The exact paired randomisation test, one-sided: counts of a day are too few for a normal approximation.
+    """
+    chances = np.ones(1)  # of each sum of what the users so far lost, from the lowest that there can be
+    for size in np.abs(fallen[fallen != 0]).tolist():
+        chances = np.convolve(chances, [0.5, *[0.0] * (2 * size - 1), 0.5])
+    return float(chances[len(chances) // 2 + int(fallen.sum()) :].sum())
 
 
 def _last_day(lake: Lake, calendar: Calendar, settings: Settings) -> LastDay:

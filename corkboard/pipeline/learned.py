@@ -15,7 +15,7 @@ from corkboard.config import Section
 from corkboard.errors import CorkboardError, InputError
 from corkboard.lake.calendar import DAY_MS, Calendar, day_of
 from corkboard.lake.schema import DEFAULT_TENANT
-from corkboard.pipeline.graph_steps import BEFORE_RANKING, SERVING, graph_vectors
+from corkboard.pipeline.graph_steps import BEFORE_PAIRS, BEFORE_RANKING, SERVING, graph_vectors
 from corkboard.pipeline.steps import Made, StepInput
 from corkboard.ranking.config import HybridConfig, LightConfig, PointwiseConfig, RowsConfig, UtilityWeights
 from corkboard.retrieval.config import SourceConfig
@@ -81,12 +81,16 @@ class LightStepConfig(RowsStepConfig):
 
 
 def train_pinnerformer(given: StepInput) -> Made:
-    """The user model and the item tower that is trained with it, on days before A."""
+    """The user model and the item tower that is trained with it, on days before A.
+
+    Items stand where the graph before the pairs puts them: a graph as of A knows the actions that the model learns to foresee, and so
+    places what is new better than it will be when somebody asks.
+    """
     from corkboard.embeddings import pinnerformer_training
     from corkboard.embeddings.histories import Histories
 
     items, cut_ms = given.lake.items(), given.calendar.item_cut_ms
-    inputs = graph_vectors(given.artifacts, items, cut_ms)
+    inputs = graph_vectors(given.artifacts, items, cut_ms, BEFORE_PAIRS)
     histories = Histories.of(given.lake.actions(), inputs.ids, given.config.history)
     progress = partial(_training_progress, given, "training PinnerFormer")
     model = pinnerformer_training.train_pinnerformer(histories, inputs, given.config, given.seed, cut_ms, progress)

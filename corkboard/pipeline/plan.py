@@ -242,7 +242,7 @@ def _users(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     night, index = learned.UserVectorsStepConfig(tenant=settings.tenant), ("corkboard.retrieval.index", *towers)
     served, pinnerformer = (*_SERVED_ITEMS, "pinnerformer"), settings.embeddings.pinnerformer
     return [
-        Step("pinnerformer", learned.train_pinnerformer, before_items_cut, pinnerformer, _ITEMS, code=towers),
+        Step("pinnerformer", learned.train_pinnerformer, before_items_cut, pinnerformer, (*_INPUTS, "multibisage"), code=towers),
         Step("embedding_index", learned.index_embeddings, uncut, settings.retrieval.index, served, code=index),
         Step("user_vectors", learned.batch_users, before_last_day, night, served, code=towers),
     ]

@@ -10,7 +10,7 @@ from corkboard.artifacts import EmbeddingTable, Space
 from corkboard.experiments import graph_claims as name
 from corkboard.experiments.graph import graph_jobs
 from corkboard.experiments.graph_config import GraphExperimentConfig
-from corkboard.experiments.graph_models import ENCODERS, Bench, first_neighbours, one_list, settings_of, uniform_neighbours
+from corkboard.experiments.graph_models import ENCODERS, Bench, first_neighbours, one_list, uniform_neighbours
 from corkboard.experiments.item_scorers import VectorItems
 from corkboard.experiments.measured import MAIN
 from corkboard.experiments.spine_runs import Run, UserRunStore, run_jobs
@@ -108,7 +108,8 @@ def test_training_does_not_know_unseen_items_and_inference_does(bench, monkeypat
 
     monkeypatch.setattr("corkboard.embeddings.graph_training.train_multibisage", train)
     monkeypatch.setattr("corkboard.embeddings.graph_training.train_pinsage", train)
-    vectors, facts = bench.trained(variant, lambda at, of: None)
+    model, facts = bench.learned(variant, lambda at, of: None)
+    vectors = bench.vectors(variant, model)
     unseen = {one for one, hidden in zip(bench.task.item_ids, bench.unseen.tolist(), strict=True) if hidden}
     assert 0 < len(unseen) < 20
     assert not unseen & {*seen["pairs"]["left_id"], *seen["pairs"]["right_id"]}
@@ -156,15 +157,14 @@ def test_the_truth_is_found_and_its_parts_add_up(bench):
 
 def test_an_encoder_of_boards_learns_the_tastes(bench):
     """Content is noise here, so whatever is found comes from the graph and the pairs."""
-    figures, facts, vectors = bench.measured(Run(MAIN, name.MULTI, 3, {}), lambda at, of: None)
-    assert vectors.shape == (40, settings_of(bench.config, name.MULTI).dim)
+    figures, facts = bench.measured(Run(MAIN, name.MULTI, 3, {}), lambda at, of: None)
     content = bench.measured(Run(MAIN, name.CONTENT, 3, {}), lambda at, of: None)[0]
     assert figures["recall@10"].value > content["recall@10"].value + 0.05
     assert facts["steps"] == 12
 
 
 def test_a_tiny_world_from_its_jobs_to_figures(tmp_path):
-    """Two encoders, walks and people; people read the vectors that were kept, and a second call does nothing."""
+    """Two encoders, walks and people; a second call does nothing."""
     config = GraphExperimentConfig.quick()
     jobs = {job.name: job for job in graph_jobs(config, [101], None, {})}
     items = jobs[f"{MAIN}, seed 101"]
@@ -177,8 +177,6 @@ def test_a_tiny_world_from_its_jobs_to_figures(tmp_path):
     finished = run_jobs(chosen, store, tmp_path, 10, heard.append, workers=0)
     assert finished.failed == {}
     assert all(store.done(run) for job in chosen for run in job.runs)
-    assert len(list((tmp_path / "vectors" / "default").iterdir())) == 1
-    assert not any("training MultiBiSage first" in line for line in heard)
     whole, summed = (store.by_user(run) for run in walks.runs if run.variant in (name.WHOLE, name.SUM))
     assert set(summed) < set(whole)
     assert 0 < whole[name.VISITS_SHARE].value <= 1
@@ -191,11 +189,18 @@ def test_a_tiny_world_from_its_jobs_to_figures(tmp_path):
     assert run_jobs(chosen, store, tmp_path, 10, heard.append, workers=0).made == 0
 
 
+class Content:
+    """An encoder that leaves the items as they are."""
+
+    def encode(self, features, lists):
+        return features.values
+
+
 def test_a_learned_user_vector_stands_beside_them_on_both_kinds_of_vectors(bench, monkeypatch):
     """Content and MultiBiSage are one table here, so both rows learn and score the same; recall of rare items asks of fewer pairs."""
     from corkboard.experiments import graph_people
 
-    people = graph_people.People(bench, bench.content.lookup(bench.task.item_ids)[0])
+    people = graph_people.People(bench, Content())
     wanted = np.concatenate([people.task.popularity[moment.positive_items] for moment in people.task.moments])
     monkeypatch.setattr(graph_people, "RARE_BELOW", int(np.median(wanted)))
     found = [people.measured(Run(MAIN, variant, 3, {}), lambda at, of: None)[0] for variant in graph_people.FORMERS]
@@ -204,10 +209,30 @@ def test_a_learned_user_vector_stands_beside_them_on_both_kinds_of_vectors(bench
     assert 0 < rare.weight.sum() == (wanted < np.median(wanted)).sum() < everything.weight.sum()
 
 
+def test_a_learned_user_vector_learns_on_the_graph_before_the_pairs_and_is_asked_on_that_of_the_cut(bench, monkeypatch):
+    from corkboard.experiments.graph_people import People
+
+    read = {}
+
+    def train(histories, items, settings, seed, cut_ms, progress):
+        read["learned"] = items.vectors
+        return type("Model", (), {"encode_items": lambda self, ids, vectors: read.update(asked=vectors)})()
+
+    monkeypatch.setattr("corkboard.embeddings.pinnerformer_training.train_pinnerformer", train)
+    monkeypatch.setattr(Content, "encode", lambda self, features, lists: np.tile(lists.degrees[0][:, None], (1, 4)))
+    users = People(bench, Content())._former(Run(MAIN, name.FORMER, 3, {}), lambda at, of: None)
+    before, now = bench.learning_graphs["board"].left.degrees, bench.graphs["board"].left.degrees
+    known = [bench.task.item_ids.index(item_id) for item_id in bench.data.learned_ids]
+    np.testing.assert_array_equal(read["learned"][:, 0], before[known])
+    np.testing.assert_array_equal(read["asked"][:, 0], now)
+    np.testing.assert_array_equal(users.inputs.vectors[:, 0], now[known])
+    assert before[known].sum() < now[known].sum()
+
+
 def test_what_people_have_acted_on_is_not_listed_to_them(bench):
     from corkboard.experiments.graph_people import People, pinnersage_config
 
-    people = People(bench, bench.features.values)
+    people = People(bench, Content())
     lists = list(people.lists(people.task.user_ids, pinnersage_config(bench.config, name.SEVERAL)))
     known = people.actions.filter(pl.col("user") == people.task.user_ids[0])["row"].to_numpy()
     assert len(lists) == len(people.task.user_ids)

@@ -7,6 +7,7 @@ import pytest
 from corkboard.embeddings.config import HistoryConfig
 from corkboard.errors import LakeError, NotFound
 from corkboard.pipeline.build import building
+from corkboard.pipeline.gates import chance_of_falling
 from corkboard.pipeline.ledger import Ledger, machine
 from corkboard.pipeline.plan import UNCUT_MS
 from corkboard.workspace import Workspace, open
@@ -62,8 +63,8 @@ def test_a_damaged_artifact_is_not_promoted(copied):
 @pytest.mark.parametrize(
     ("hits", "fails"),
     [
-        (0.0, True),  # everybody lost their hit: 0 is below 0.8 of the live recall, and no two users differ
-        (0.5, True),  # half lost it: fallen by 0.5 a user, 1.96 * 0.5 / sqrt(n) is less for more than 3 users
+        (0.0, True),  # everybody lost their hit: 0 is below 0.8 of the live recall, and n coins all fall so once in 2**n
+        (0.5, True),  # half lost it, nobody gained: once in 2**(n / 2)
         (0.9, False),  # a tenth lost it: within the fifth that may be lost
     ],
 )
@@ -73,8 +74,8 @@ def test_a_worse_release_does_not_go_live(copied, hits, fails):
     release = copied.releases.write("another label", live.artifacts)
     gates = copied.gates()
     users = len(gates._day.taken)
-    assert users > 3
-    gates._hits = {live.id: np.ones(users), release.id: (np.arange(users) < hits * users).astype(float)}
+    assert users > 12
+    gates._hits = {live.id: np.ones(users, np.int64), release.id: (np.arange(users) < hits * users).astype(np.int64)}
     assert [gate["gate"] for gate in gates.failed(release)] == (["recall of the last day"] if fails else [])
 
 
@@ -83,10 +84,26 @@ def test_a_drop_that_one_user_explains_is_not_held_against_a_release(copied):
     release = copied.releases.write("another label", live.artifacts)
     gates = copied.gates()
     users = len(gates._day.taken)
-    before = np.zeros(users)
-    before[0] = 5  # the only user with hits loses them: 5 / n on average, and 1.96 standard errors are nearly twice that
-    gates._hits = {live.id: before, release.id: np.zeros(users)}
+    before = np.zeros(users, np.int64)
+    before[0] = 5  # the only user with hits loses them: one coin, which falls so every second time
+    gates._hits = {live.id: before, release.id: np.zeros(users, np.int64)}
     assert gates.failed(release) == []
+
+
+@pytest.mark.parametrize(
+    ("fallen", "chance"),
+    [
+        ([], 1.0),
+        ([0, 0, 0], 1.0),
+        ([1, 0, 1], 1 / 4),  # both lose
+        ([1, 1, -1], 4 / 8),  # a sum of 1 or 3: all lose, or all but one
+        ([2, 1], 1 / 4),  # 3 of -3, -1, 1, 3
+        ([-1, -1], 1.0),
+        ([1] * 6, 1 / 64),
+    ],
+)
+def test_the_chance_of_a_fall_is_that_of_coins(fallen, chance):
+    assert chance_of_falling(np.array(fallen, np.int64)) == pytest.approx(chance)
 
 
 def test_too_few_users_for_a_ranker_leave_it_out_and_the_rest_serves(copied):
