@@ -2,6 +2,7 @@
 #
 #   make demo                 environment, world, build with progress, evaluation table, page at http://127.0.0.1:8000
 #   make demo SERVE=0         stop after the table
+#   make demo TRAIN=all       train the network that reads pictures, too, and hold it against the card of the one that ships
 #   make env                  only the environment, in .venv
 #   make test                 the tests, the import order and the style
 #   make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo      take PyTorch from another index
@@ -13,6 +14,7 @@ SERVE ?= 1
 PORT ?= 8000
 WORKSPACE ?= workspace/demo
 TORCH_INDEX ?=
+TRAIN ?= heads
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -27,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: env
-	$(BIN)/corkboard demo --workspace $(WORKSPACE) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+	$(BIN)/corkboard demo --workspace $(WORKSPACE) --port $(PORT) --train $(TRAIN) $(if $(filter 0,$(SERVE)),--no-serve)
 
 # one thread a matrix product, as the command line sets it for itself
 test: export OMP_NUM_THREADS = 1

@@ -4,6 +4,7 @@
     ├── InputError          what a user handed in is wrong (exit code 2, HTTP 400)
     │   ├── SchemaError     a file or an event does not fit its table
     │   ├── ConfigError     a setting is unknown or has the wrong value
+    │   ├── PictureRefused  a picture is broken, hostile or larger than it may be
     │   └── NotFound        a name, file, user, item or release that is not there (HTTP 404)
     ├── ArtifactError       an artefact or a release is missing, half-written or damaged
     │   └── SpaceMismatch   vectors of two spaces were about to be compared
@@ -41,6 +42,10 @@ class SchemaError(InputError):
 
 class ConfigError(InputError):
     """A setting is unknown or has the wrong value."""
+
+
+class PictureRefused(InputError):
+    """A picture is broken, hostile, of a kind that is not taken, or larger than it may be."""
 
 
 class NotFound(InputError):

@@ -17,6 +17,7 @@ from corkboard.ranking.config import RankingConfig
 from corkboard.retrieval.config import RetrievalConfig
 from corkboard.serving.config import ServingConfig
 from corkboard.state.config import StateConfig
+from corkboard.vision.config import VisionConfig
 from corkboard.world.config import WorldConfig
 
 Scale = Literal["tiny", "small", "base", "large"]
@@ -46,7 +47,7 @@ _PUBLISHED_RANKER: dict[str, Any] = {
 """Lengths and widths of the published TransAct."""
 _SCALES: dict[str, dict[str, Any]] = {
     "tiny": {
-        "world": {"items": 300, "users": 150, "days": 42, "page_size": 12, "sessions": {"gap_days": 1.5}},
+        "world": {"items": 300, "users": 150, "days": 42, "page_size": 12, "pictures": 48, "sessions": {"gap_days": 1.5}},
         "lake": {"calendar": {"rank_days": 7}},
         "graph": {"neighbours": {"visits": 300}},
         "embeddings": {
@@ -54,6 +55,7 @@ _SCALES: dict[str, dict[str, Any]] = {
             "multibisage": {"training": {"steps": 30}},
             "pinsage": {"training": {"steps": 30}},
             "pinnerformer": {"training": {"steps": 40, "validate_every": 20}},
+            "visual": {"training": {"steps": 60}},
         },
         "ranking": {
             "rows": {"max_rows": 30_000},
@@ -98,6 +100,8 @@ class Settings(Section):
     """The online store."""
     graph: GraphConfig = GraphConfig()
     """Graphs, walks and the neighbours that encoders read."""
+    vision: VisionConfig = VisionConfig()
+    """What pictures are read by."""
     embeddings: EmbeddingsConfig = EmbeddingsConfig()
     """Vectors."""
     retrieval: RetrievalConfig = RetrievalConfig()

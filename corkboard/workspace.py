@@ -7,6 +7,7 @@ ws.build()
 ws.evaluate().print()
 ws.recommend("ann", k=25).to_polars()
 ws.related("sku-1", k=25).to_polars()
+ws.similar("photo.jpg", k=25).to_polars()
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +27,14 @@ from corkboard.settings import Settings, load_settings
 
 DAY_MS = 86_400_000
 _NOBODY = "nobody in particular"
-"""The session of a related page that nobody is named for."""
+"""The session of a page that nobody is named for."""
 RESTARTS = 5
 """How often a build begins again because a user was deleted meanwhile."""
 
 if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
     from corkboard.experiments.result import Evaluation
     from corkboard.feed.home import Feed
     from corkboard.feed.page import Page
@@ -122,10 +127,12 @@ class Workspace:
         path = Path(path)
         if not path.exists():
             raise NotFound("There is no such file or folder", found=str(path))
+        lake, limits = self.folder / "lake", self.settings.lake.pictures
         outside = importer is not None or (table is None and not map and find_importer(path) is not None)
         if outside:
-            return ingest_outside(self.folder / "lake", path, name=importer, config=self.settings.imports, tenant=self.settings.tenant)
-        report = ingest_file(self.folder / "lake", path, table=table, map=map, tenant=self.settings.tenant, progress=progress)
+            given = {"config": self.settings.imports, "tenant": self.settings.tenant, "limits": limits, "progress": progress}
+            return ingest_outside(lake, path, name=importer, **given)
+        report = ingest_file(lake, path, table=table, map=map, tenant=self.settings.tenant, progress=progress, limits=limits)
         sweep(self.folder)
         return report
 
@@ -142,17 +149,17 @@ class Workspace:
     def simulate(self, out: Path | None = None) -> dict[str, int]:
         """Make the built-in world and ingest it (once), or write its tables as Parquet files to ``out``. Returns rows by table."""
         from corkboard.lake.ingest import ingest_frames
+        from corkboard.lake.pictures.store import PictureStore
         from corkboard.world.config import WORLD_VERSION
 
         config = self.settings.world.model_dump(mode="json") | {"version": WORLD_VERSION}
         marker = self.folder / "world.json"
         if out is None and marker.exists() and json.loads(marker.read_text()) == config:
             return self.lake().counts()
-        tables = self.world().tables()
+        world = self.world()
+        tables = world.tables()
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            for name, frame in tables.items():
-                frame.write_parquet(out / f"{name}.parquet")
+            _write_world(world, tables, out)
         else:
             if marker.exists():
                 raise NotFound(
@@ -161,6 +168,8 @@ class Workspace:
                     expected="the settings it was made with",
                     hint="Use a new workspace.",
                 )
+            with ThreadPoolExecutor() as pool:  # before the rows that name them
+                list(pool.map(PictureStore(self.folder / "lake").put, (data for _, data in world.picture_bytes())))
             ingest_frames(self.folder / "lake", tables, source=f"world {self.settings.world.seed}")
             write_atomically(marker, json.dumps(config).encode())
         return {name: len(frame) for name, frame in tables.items()}
@@ -340,6 +349,25 @@ class Workspace:
         somebody = {} if user_id is not None else {"session_id": _NOBODY}
         return self.page(user_id, k, **{**somebody, **request, "surface": "related", "item_id": item_id}).items
 
+    def similar(
+        self,
+        image: Path | str | np.ndarray | None = None,
+        item_id: str | None = None,
+        user_id: str | None = None,
+        k: int = 25,
+        **request: Any,
+    ) -> ItemList:
+        """Items that look like a picture, or like that of ``item_id``, most alike first. Not written to the served log.
+
+        ``image`` is a file, or uint8 ``(height, width, 3)``, upright. ``request`` is for :meth:`page`, which with ``surface="visual"`` also
+        has the notes: ``crop`` is the part of the picture that counts, left, top, right and bottom as shares in [0, 1].
+        """
+        from corkboard.feed.visual import VISUAL, read_picture
+
+        picture = read_picture(Path(image)) if isinstance(image, str | Path) else image
+        somebody = {} if user_id is not None else {"session_id": _NOBODY}
+        return self.page(user_id, k, **{**somebody, **request, "surface": VISUAL, "item_id": item_id, "image": picture}).items
+
     def vectors(self, name: str = "content") -> EmbeddingTable:
         """The vectors of the live release in the space ``name``: "content", "multibisage", its reduced form "multibisage_small" for
         rankers of one's own, "pinnerformer" (item embeddings)."""
@@ -362,6 +390,19 @@ class Workspace:
         catalogue = self._live.catalogue
         rows = zip(item_ids, catalogue.rows(item_ids).tolist(), strict=True)
         return {item_id: (catalogue.value("title", row) if row >= 0 else None) or item_id for item_id, row in rows}
+
+
+def _write_world(world: World, tables: Mapping[str, pl.DataFrame], out: Path) -> None:
+    """The tables as Parquet, and the pictures beside them, which the column ``images`` names by their path."""
+    import polars as pl
+
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
+    for item_id, data in world.picture_bytes():
+        (out / "pictures" / f"{item_id}.jpg").write_bytes(data)
+    path = pl.concat_list(pl.format("pictures/{}.jpg", "item_id"))
+    items = tables["items"].with_columns(images=pl.when(pl.col("images").list.len() > 0).then(path).otherwise(pl.col("images")))
+    for name, frame in {**tables, "items": items}.items():
+        frame.write_parquet(out / f"{name}.parquet")
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -118,6 +118,26 @@ def gowalla(
     _told(found, folder, as_json)
 
 
+@app.command("photos")
+def photos(
+    data: Annotated[Path, typer.Option("--data", help="The folder that holds fashion-products, clothing-cc0 or both; nothing is copied.")],
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each trunk is trained with.")] = 3,
+    minutes: Minutes = 30.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "photos",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Real photos: pre-trained trunks against training from scratch at few and many labels, beside trivial baselines."""
+    from corkboard.config import load
+    from corkboard.experiments.photos import run_photos
+    from corkboard.experiments.photos_config import PhotosConfig
+
+    config = load(PhotosConfig, overrides=overrides or (), environ={}, base=PhotosConfig().model_dump())
+    found = run_photos(data, folder, _say, minutes=minutes, seeds=seeds, workers=workers, config=config)
+    _told(found, folder, as_json)
+
+
 @app.command("graph")
 def graph(
     data: Annotated[
@@ -142,6 +162,59 @@ def graph(
     base = GraphExperimentConfig.quick() if quick else GraphExperimentConfig()
     config = load(GraphExperimentConfig, overrides=overrides or (), environ={}, base=base.model_dump())
     result = run_graph(folder, config, seeds, minutes, _say, workers, data)
+    files = write_reports(result, folder)
+    if as_json:
+        printing.print_json({**to_dict(result), "report": str(files["html"])})
+    else:
+        report(result).print()
+        print(f"report: {files['html']}, {files['md']}, {files['json']}")
+    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+
+
+@app.command("trunk")
+def trunk(
+    out: Annotated[Path, typer.Option("--out", help="The safetensors file to write; its card lies in its notes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of products, starting weights and batches.")] = 0,
+    folder: Folder = DEFAULT_FOLDER / "trunk",
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """The trunk that comes with the package: products are rendered, it learns from them, and is measured on others."""
+    from corkboard.cli import printing
+    from corkboard.config import load
+    from corkboard.experiments.trunk import card_lines, make_trunk
+    from corkboard.experiments.vision_config import VisualRetrievalConfig
+
+    base = VisualRetrievalConfig.quick() if quick else VisualRetrievalConfig.shipped()
+    config = load(VisualRetrievalConfig, overrides=overrides or (), environ={}, base=base.model_dump())
+    card = make_trunk(out, folder, config, seed, _say)
+    if as_json:
+        printing.print_json({**card, "file": str(out)})
+    else:
+        print("\n".join([*card_lines(card), f"written: {out}, {out.stat().st_size:,} bytes"]))
+
+
+@app.command("vision")
+def vision(
+    seeds: Seeds = 5,
+    minutes: Minutes = 60.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "vision",
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Pictures: one embedding for all tasks, bits, domains, and trunks that learned from captions, on rendered products."""
+    from corkboard.cli import printing
+    from corkboard.config import load
+    from corkboard.experiments.vision import run_vision
+    from corkboard.experiments.vision_config import VisionExperimentConfig
+    from corkboard.experiments.vision_report import report, to_dict, write_reports
+
+    base = VisionExperimentConfig.quick() if quick else VisionExperimentConfig()
+    config = load(VisionExperimentConfig, overrides=overrides or (), environ={}, base=base.model_dump())
+    result = run_vision(folder, config, seeds, minutes, _say, workers)
     files = write_reports(result, folder)
     if as_json:
         printing.print_json({**to_dict(result), "report": str(files["html"])})

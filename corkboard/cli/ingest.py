@@ -1,4 +1,4 @@
-"""`corkboard ingest`: files of any known form into the lake."""
+"""`corkboard ingest`: files of any known form into the lake, and the pictures that items name by address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from corkboard.cli.options import DEFAULT_FOLDER, ConfigFile, Folder, Json, Set,
 
 def ingest(
     path: Annotated[
-        Path | None, typer.Argument(help="A file or a folder: JSONL, CSV, Parquet (plain or .gz), or a known data set.")
+        Path | None,
+        typer.Argument(help="A file or a folder: JSONL, CSV, Parquet (plain or .gz), pictures with a table, or a known data set."),
     ] = None,
     workspace: Folder = DEFAULT_FOLDER,
     table: Annotated[str | None, typer.Option(help="The table it belongs to; guessed from its columns unless given.")] = None,
@@ -23,9 +24,10 @@ def ingest(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Bring events and tables into the lake. Bad rows are listed and kept beside; the same event counts once."""
+    """Bring events and tables into the lake. Bad rows are listed and kept beside; the same event counts once. Then fetch pictures."""
     from corkboard.cli import printing
     from corkboard.errors import InputError
+    from corkboard.lake.pictures import FetchReport, fetch_pictures
 
     if (path is None) == (not from_store):
         raise InputError("`corkboard ingest` needs a path, or --from-store")
@@ -36,7 +38,12 @@ def ingest(
             if path is None
             else here.ingest(path, table=table, map=_mapping(mapping or []), importer=importer, progress=progress)
         )
-    printing.print_json(report.to_dict()) if as_json else print(report.render())
+        limits = here.settings.lake.pictures
+        fetched = fetch_pictures(here.folder / "lake", limits, progress) if limits.fetch else FetchReport()
+    if as_json:
+        printing.print_json({**report.to_dict(), "fetched": fetched.to_dict()})
+    else:
+        print("\n".join([report.render()] + [fetched.render()] * fetched.happened))
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""`corkboard show THING`: a user, an item, a release, its graphs or the lake; `corkboard show page USER`: a page under other weights."""
+"""`corkboard show THING`: a user, an item, a release, its graphs or the lake; `corkboard show page USER`: a page under other weights;
+
+`corkboard show pictures`: a contact sheet of what items of the simulated world look like.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from corkboard.cli.options import DEFAULT_FOLDER, ConfigFile, Folder, Json, Set,
 
 
 def show(
-    thing: Annotated[str, typer.Argument(help="lake, calendar, releases, graphs, page, or the id of a user, an item or a release.")],
+    thing: Annotated[
+        str, typer.Argument(help="lake, calendar, releases, graphs, pictures, page, or the id of a user, an item or a release.")
+    ],
     user: Annotated[str | None, typer.Argument(help="With page: whose. An unknown one gets a page, too.")] = None,
     utility: Annotated[
         list[str] | None, typer.Option("--utility", help="With page: the worth of an action, such as save=3; may be repeated.")

@@ -287,6 +287,46 @@ class MultiBiSageConfig(GraphEncoderConfig):
     """In training, each graph of an item is left out this often."""
 
 
+class VisualConfig(Section):
+    """The unified visual embedding: one vector and one code for a picture, learned from several tasks."""
+
+    dim: int = Field(default=256, ge=2)
+    """Width of the vectors."""
+    code_bits: int = Field(default=1024, ge=8, multiple_of=8)
+    """Bits of the codes. With as many as ``dim`` the signs of the vector are the code, as published; otherwise codes have an output of
+    their own, trained with the same loss."""
+    nested: bool = False
+    """One output as wide as the wider of vector and code, of which both are the first numbers; otherwise an output each."""
+    layer_norm: bool = True
+    """Whether the trunk's features are normalised before the outputs, without learned factors, as published. Off it is an ablation."""
+    layer_norm_after: bool = False
+    """Whether the outputs are normalised likewise, before length 1 and before their signs are taken."""
+    temperature: float = Field(default=0.05, gt=0)
+    """What cosines to the proxies are divided by."""
+    batch_classes: int = Field(default=32, ge=1)
+    """Classes a step, over all tasks together."""
+    images_per_class: int = Field(default=3, ge=1)
+    """Pictures of each, of different domains as far as there are."""
+    balanced: bool = True
+    """Whether a step draws classes and then pictures of them; otherwise it draws as many pictures evenly, and large classes come often."""
+    class_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of a task's classes that are in a step's softmax: those of the batch, and others drawn evenly."""
+    proxy_lr: float = Field(default=4.0, gt=0)
+    """Learning rate of the proxies, in learning rates of the rest. They have no weight decay: it would shorten them, not turn them."""
+    trunk_trained: bool = False
+    """Whether the trunk is trained, too. Otherwise its features are computed once, and a run takes seconds."""
+    trunk_lr: float = Field(default=1.0, gt=0)
+    """Learning rate of a trained trunk, in learning rates of the outputs."""
+    trunk_after: int = Field(default=0, ge=0)
+    """Steps for which a trained trunk stands still, while new outputs and proxies find their places; for a trunk that knows something."""
+    augmented: bool = True
+    """Whether steps of a trained trunk see flipped, shifted and brightened pictures."""
+    views: int = Field(default=2, ge=1)
+    """Times that an untrained trunk reads each picture before training: as it is, and the others augmented."""
+    training: TrainingConfig = TrainingConfig(steps=600, learning_rate=3e-3, warmup_steps=15, weight_decay=1e-4, clip_norm=10.0)
+    """The training loop."""
+
+
 class EmbeddingsConfig(Section):
     """Settings of the embeddings."""
 
@@ -298,3 +338,5 @@ class EmbeddingsConfig(Section):
     """Item vectors from one graph."""
     multibisage: MultiBiSageConfig = MultiBiSageConfig()
     """Item vectors from several graphs."""
+    visual: VisualConfig = VisualConfig()
+    """The unified visual embedding."""

@@ -26,7 +26,7 @@ class GraphNetwork(nn.Module, ABC):
         self.settings = config
         self.widths = tuple(widths)
         if config.residual:
-            self.skip = isometry(sum(widths), config.dim)
+            self.skip = side_by_side(projections(widths, config.dim))
         self.small = nn.Linear(config.dim, config.small_dim, bias=False)
         nn.init.orthogonal_(self.small.weight)
 
@@ -48,6 +48,29 @@ class GraphNetwork(nn.Module, ABC):
             outputs = outputs + self.skip(own)
         known = own.any(dim=1) | torch.from_numpy((lists.rows[:, wanted] >= 0).any(axis=(0, 2)))
         return functional.normalize(outputs, dim=1, eps=EPSILON) * known[:, None]
+
+
+LATER_PARTS = 0.6
+"""How long later parts of the features start, where the first has length 1: chosen for pictures beside content on a development world."""
+
+
+def projections(widths: Sequence[int], outputs: int) -> list[nn.Linear]:
+    """A projection of each part of the features. The first keeps its axes; the others are turned, so that no two parts share theirs."""
+    first, *later = (isometry(width, outputs) for width in widths)
+    with torch.no_grad():
+        for layer in later:
+            nn.init.orthogonal_(layer.weight, gain=LATER_PARTS)
+    return [first, *later]
+
+
+def side_by_side(layers: Sequence[nn.Linear]) -> nn.Linear:
+    """One layer for what several would read: the sum of their outputs."""
+    if len(layers) == 1:
+        return layers[0]
+    joined = nn.Linear(sum(layer.in_features for layer in layers), layers[0].out_features, bias=False)
+    with torch.no_grad():
+        joined.weight.copy_(torch.cat([layer.weight for layer in layers], dim=1))
+    return joined
 
 
 def isometry(inputs: int, outputs: int) -> nn.Linear:

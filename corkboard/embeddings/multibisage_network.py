@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from corkboard.embeddings.config import MultiBiSageConfig
-from corkboard.embeddings.graph_network import AT_ONCE, GraphNetwork, isometry, log_degrees, normed, places, reached, rectified
+from corkboard.embeddings.graph_network import AT_ONCE, GraphNetwork, isometry, log_degrees, normed, places, projections, reached, rectified
 from corkboard.errors import ConfigError
 from corkboard.graph.neighbour_lists import NeighbourLists
 
@@ -46,7 +46,7 @@ class MultiBiSageNetwork(GraphNetwork):
         if config.width % config.heads:
             raise ConfigError("The heads must divide the width", found=(config.width, config.heads))
         self.settings: MultiBiSageConfig = config
-        self.parts = nn.ModuleList(FeaturePart(width, config) for width in widths)
+        self.parts = nn.ModuleList(FeaturePart(linear, config) for linear in projections(widths, config.width))
         self.neighbours = NeighbourReader(config, graphs, positions)
         self.across = AcrossReader(config, graphs)
         self.out = isometry(config.width, config.dim)
@@ -80,10 +80,10 @@ class MultiBiSageNetwork(GraphNetwork):
 class FeaturePart(nn.Module):
     """The projection of one part of the features: linear, plus a hidden layer that starts at nothing. Zeros stay zeros."""
 
-    def __init__(self, width: int, config: MultiBiSageConfig):
+    def __init__(self, linear: nn.Linear, config: MultiBiSageConfig):
         super().__init__()
-        self.linear = isometry(width, config.width)
-        self.inner, self.outer = rectified(width, config.hidden), nn.Linear(config.hidden, config.width, bias=False)
+        self.linear = linear
+        self.inner, self.outer = rectified(linear.in_features, config.hidden), nn.Linear(config.hidden, config.width, bias=False)
         nn.init.zeros_(self.outer.weight)
         self.share = config.dropout
 

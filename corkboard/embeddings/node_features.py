@@ -33,7 +33,7 @@ class NodeFeatures:
 
     @classmethod
     def of(cls, item_ids: Sequence[str], tables: Sequence[EmbeddingTable]) -> NodeFeatures:
-        """The vectors of ``item_ids`` in each of ``tables``: content first; pictures are one more table."""
+        """The vectors of ``item_ids`` in each of ``tables``: content first, then pictures; zeros where a table does not have an item."""
         if not tables:
             raise InputError("Features need at least one table of vectors", found=0)
         parts = [table.lookup(item_ids)[0] for table in tables]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from corkboard.embeddings.config import PinSageConfig
-from corkboard.embeddings.graph_network import AT_ONCE, EPSILON, GraphNetwork, isometry, log_degrees, normed, places, reached, rectified
+from corkboard.embeddings.graph_network import AT_ONCE, EPSILON, GraphNetwork, log_degrees, normed, places, projections, reached, rectified
 from corkboard.graph.neighbour_lists import NeighbourLists
 
 
@@ -20,7 +20,7 @@ class PinSageNetwork(GraphNetwork):
     def __init__(self, config: PinSageConfig, widths: Sequence[int]):
         super().__init__(config, widths)
         self.settings: PinSageConfig = config
-        self.parts = nn.ModuleList(isometry(width, config.hidden) for width in widths)
+        self.parts = nn.ModuleList(projections(widths, config.hidden))
         self.degree = nn.Parameter(torch.zeros(config.hidden))
         self.convolutions = nn.ModuleList(Convolution(config.hidden, config.pooling) for _ in range(config.layers))
         self.up, self.down = rectified(config.hidden, config.hidden), nn.Linear(config.hidden, config.dim, bias=False)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corkboard.artifacts import content_hash
 from corkboard.errors import NotFound
 from corkboard.experiments import graph_claims as name
-from corkboard.experiments.graph_claims import CARRIES, COPIES, SWITCHED_ON
+from corkboard.experiments.graph_claims import CARRIES, COPIES, SWITCHED_ON, TOLD
 from corkboard.experiments.graph_config import GraphExperimentConfig
 from corkboard.experiments.graph_data import LASTFM, MOVIELENS, public_files
 from corkboard.experiments.graph_models import BASELINES, ENCODERS, ITEM_CODE, settings_of
@@ -25,6 +26,8 @@ from corkboard.experiments.real_data import digest
 from corkboard.experiments.spine_runs import Job, Run, Say, UserRunStore, code_hash, run_jobs
 from corkboard.world.config import WORLD_VERSION
 
+PICTURED = (name.MULTI, name.PICTURED, name.CONTENT, name.PICTURES)
+"""What is asked of pictures; `corkboard experiment vision` runs it."""
 FIRST = (name.PINSAGE, name.MULTI, name.MULTI_BASE, name.MEAN, name.MAX, name.NO_GRAPH, *BASELINES)
 """What is measured first: MultiBiSage against PinSage, pooling (G1), and baselines."""
 UNSEEN = (name.HIDDEN, name.HIDDEN_NO_GRAPH)
@@ -108,10 +111,19 @@ def _run(config: GraphExperimentConfig, world: str, variant: str, seed: int, **p
         one = ENCODERS[variant]
         kept["encoder"] = settings_of(config, variant).model_dump(mode="json")
         kept["neighbours"] = (one.graphs, one.neighbours, one.hard, one.unseen, config.few, config.many, config.hard_ranks)
+    if variant == name.PICTURES or (variant in ENCODERS and ENCODERS[variant].pictures):
+        from corkboard.vision.trunk import built_in_file
+
+        kept["pictures"] = (given["visual"], code_hash("vision"), content_hash(built_in_file().read_bytes().hex()))
     if world == COPIES and variant != name.MULTI:
         place = {**place, "copies": False}  # it reads the boards alone: the run of the world as it is
     guess = 2.0 if variant in _SMALL else _SLOW.get(variant, 11.0)
     return Run(world, variant, seed, {"variant": variant, "code": code_hash(*ITEM_CODE), **kept, **place}, guess)
+
+
+def pictured_jobs(config: GraphExperimentConfig, seeds: Sequence[int]) -> list[Job]:
+    """MultiBiSage with and without pictures, in worlds whose items carry some; and in worlds whose text tells all that pictures show."""
+    return [_items_job(config, world, seed, PICTURED, "pictures") for world in (MAIN, TOLD) for seed in seeds]
 
 
 def _items_job(config: GraphExperimentConfig, world: str, seed: int, wanted: Sequence[str], note: str = "") -> Job:

@@ -21,6 +21,7 @@ from corkboard.experiments.spine_claims import Control, Figures, SpineClaim, lif
 CONTENT, NO_GRAPH = "content only", "PinSage without neighbours"
 PINSAGE, MEAN, MAX = "PinSage", "PinSage, mean pooling", "PinSage, max pooling"
 MULTI, MULTI_BASE = "MultiBiSage", "MultiBiSage, boards only"
+PICTURED, PICTURES = "MultiBiSage with pictures", "pictures only"
 KNN, EASE, PIXIE, PIXIE_ALL = "item-kNN", "EASE", "Pixie, boards", "Pixie, all graphs"
 HIDDEN, HIDDEN_NO_GRAPH = "MultiBiSage, a fifth unseen", "without neighbours, a fifth unseen"
 CURRICULUM, AT_ONCE = "PinSage, hard negatives later", "PinSage, hard negatives at once"
@@ -246,7 +247,8 @@ LIKENESSES: Sequence[Likeness] = (
 )
 
 CARRIES, COPIES = "boards carry everything", "copies of the boards"
-SWITCHED_ON: Mapping[str, tuple[str, ...]] = {CARRIES: ("boards_carry_everything",)}
+TOLD = "text tells what pictures show"
+SWITCHED_ON: Mapping[str, tuple[str, ...]] = {CARRIES: ("boards_carry_everything",), TOLD: ("text_complete",)}
 """Mechanisms that are off in the world as it is."""
 _GAIN = SpineClaim("MultiBiSage with all graphs > with boards only", lift(MULTI, MULTI_BASE, R10), 6, lift=True)
 

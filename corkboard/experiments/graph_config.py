@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from corkboard.config import Section
-from corkboard.embeddings.config import ContentConfig, MultiBiSageConfig, PairConfig, PinnerFormerConfig, PinnerSageConfig, PinSageConfig
+from corkboard.embeddings.config import (
+    ContentConfig,
+    MultiBiSageConfig,
+    PairConfig,
+    PinnerFormerConfig,
+    PinnerSageConfig,
+    PinSageConfig,
+    VisualConfig,
+)
 from corkboard.experiments.config import EvaluationConfig
 from corkboard.experiments.spine_config import DEVELOPMENT_SEED, FIRST_SEED, SpineConfig, laid_over
 from corkboard.graph.config import GraphConfig
@@ -54,7 +62,7 @@ class GraphExperimentConfig(Section):
 
     first_seed: int = Field(FIRST_SEED, ge=0)
     """The world of the first seed; the next seeds follow it."""
-    world: WorldConfig = WorldConfig()
+    world: WorldConfig = WorldConfig(pictures=0)
     """The world; its seed and mechanisms are set by the experiment."""
     calendar: CalendarConfig = CalendarConfig(rank_days=1, test_days=14)
     """Graphs, pairs and the content tower read the days before the test; no ranker needs days of its own."""
@@ -83,6 +91,8 @@ class GraphExperimentConfig(Section):
     """Users as several vectors; its variants differ in the part that their name says."""
     pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
     """A learned user vector beside them; its two rows differ in what its item tower reads."""
+    visual: VisualConfig = VisualConfig()
+    """Pictures, for the encoder that reads them: outputs and proxies on the trunk that ships."""
     public: PublicConfig = PublicConfig()
     """Public data."""
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -20,6 +20,7 @@ from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import MultiBiSageConfig, PinSageConfig
 from corkboard.embeddings.node_features import NodeFeatures
+from corkboard.errors import InputError
 from corkboard.experiments import graph_claims as name
 from corkboard.experiments.baselines import baseline_scorers
 from corkboard.experiments.board_completion import BoardTask, board_figures
@@ -62,7 +63,8 @@ BASE = "the one graph"
 class Variant:
     """An encoder, and how it differs from what the settings say.
 
-    ``graphs`` None are all; ``neighbours`` "few" and "many" as the settings have them; ``unseen`` hides a share of the items from training.
+    ``graphs`` None are all; ``neighbours`` "few" and "many" as the settings have them; ``unseen`` hides a share of the items from training;
+    ``pictures``: features are those of the content and of the main picture.
     """
 
     model: Literal["pinsage", "multibisage"]
@@ -71,6 +73,7 @@ class Variant:
     neighbours: Literal["default", "few", "many", "none", "uniform", "flat"] = "default"
     hard: bool = False
     unseen: bool = False
+    pictures: bool = False
 
 
 def _pinsage(**more: Any) -> Variant:
@@ -81,6 +84,7 @@ ENCODERS: Mapping[str, Variant] = {
     name.PINSAGE: _pinsage(),
     name.MULTI_BASE: Variant("multibisage", (BASE,)),
     name.MULTI: Variant("multibisage"),
+    name.PICTURED: Variant("multibisage", pictures=True),
     name.MEAN: _pinsage(changes={"pooling": "mean"}),
     name.MAX: _pinsage(changes={"pooling": "max"}),
     name.NO_GRAPH: _pinsage(neighbours="none"),
@@ -133,6 +137,7 @@ class Bench:
         copies: bool = False,
         boards: bool = True,
     ):
+        """``lake`` keeps the pictures that variants with pictures read."""
         self.config, self.content, self.seed, self.base = config, content, seed, base
         self.task = PairTask.of(lake, calendar, config.evaluation, max_pairs=max_pairs)
         self.data = GraphData(lake, calendar, config, self.task.item_ids)
@@ -160,10 +165,22 @@ class Bench:
         """The graphs that are read."""
         return graphs_of(self.edges, self.task.item_ids)
 
+    def features(self, variant: Variant, item_ids: Sequence[str]) -> NodeFeatures:
+        """What an encoder reads of items themselves."""
+        return NodeFeatures.of(item_ids, [self.content, self.visual] if variant.pictures else [self.content])
+
     @cached_property
-    def features(self) -> NodeFeatures:
-        """What encoders read of the items themselves."""
-        return NodeFeatures.of(self.task.item_ids, [self.content])
+    def visual(self) -> EmbeddingTable:
+        """Vectors of the items' main pictures; outputs and proxies on the trunk that ships, learned from the items before the cut."""
+        from corkboard.embeddings.visual_lake import learn_from_lake, main_vectors
+        from corkboard.lake.pictures.reading import Pictures
+        from corkboard.vision.trunk import built_in_trunk
+
+        pictures = Pictures(self.data.lake.folder)
+        made = learn_from_lake(self.data.sealed.items(), pictures, built_in_trunk, self.config.visual, self.seed)
+        if made is None:
+            raise InputError("This lake has no pictures to learn from", found=self.data.lake.folder)
+        return main_vectors(made[0], pictures, self.data.lake.items())
 
     @cached_property
     def lists(self) -> NeighbourLists:
@@ -231,7 +248,7 @@ class Bench:
         known = self.data.learned_ids
         if variant.unseen:  # nor may they be drawn as negatives: what has no edges would be what nobody wants
             known = [item_id for item_id in known if item_id not in gone]
-        features, lists = NodeFeatures.of(known, [self.content]), self.chosen(variant, source, learning=True).in_order_of(known)
+        features, lists = self.features(variant, known), self.chosen(variant, source, learning=True).in_order_of(known)
         given = (features, lists, pairs, settings, self.seed, self.data.cut_ms, progress)
         if isinstance(settings, PinSageConfig):
             given = (*given[:3], settings.model_copy(update={"graph": self.base}), *given[4:])
@@ -243,9 +260,10 @@ class Bench:
     def vectors(self, run_variant: str, model: MultiBiSage | PinSage) -> dict[str, np.ndarray]:
         """Vectors of the catalogue at the cut, float32 ``(items, dim)``, by the end of the measures that they are asked with."""
         variant = ENCODERS[run_variant]
-        found = {"": model.encode(self.features, self.chosen(variant, self.lists))}
+        features = self.features(variant, self.task.item_ids)
+        found = {"": model.encode(features, self.chosen(variant, self.lists))}
         if variant.unseen and variant.neighbours != "none":
-            found[name.NO_EDGES] = model.encode(self.features, self.chosen(variant, self.lists_without_unseen))
+            found[name.NO_EDGES] = model.encode(features, self.chosen(variant, self.lists_without_unseen))
         return found
 
     @cached_property
@@ -261,6 +279,8 @@ class Bench:
         ids = self.task.item_ids
         if row == name.CONTENT:
             return VectorItems.of(self.content, ids)
+        if row == name.PICTURES:
+            return VectorItems.of(self.visual, ids)
         if row == name.KNN:
             return NeighbourItems.of(self._fitted[row].table, ids)
         if row == name.EASE:
@@ -309,7 +329,7 @@ class Bench:
 
     def measured(self, run: Run, tell: Callable[[int, int], None]) -> tuple[dict[str, PerUser], dict[str, float]]:
         """Figures and facts of one variant."""
-        if run.variant in BASELINES:
+        if run.variant not in ENCODERS:
             return self.figures(self.baseline(run.variant)), self.facts()
         model, facts = self.learned(run.variant, tell)
         vectors = self.vectors(run.variant, model)

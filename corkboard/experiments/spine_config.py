@@ -22,7 +22,7 @@ class SpineConfig(Section):
 
     first_seed: int = Field(FIRST_SEED, ge=0)
     """The world of the first seed; the next seeds follow it."""
-    world: WorldConfig = WorldConfig()
+    world: WorldConfig = WorldConfig(pictures=0)
     """The world; its seed and mechanisms are set by the experiment."""
     calendar: CalendarConfig = CalendarConfig(rank_days=14, test_days=14)
     """Rankers learn from 14 days rather than 7: a week of 1,500 people holds under 400 saves."""

@@ -91,11 +91,14 @@ class SpineWorld:
 
 def _make(folder: Path, config: SpineConfig, seed: int, off: tuple[str, ...], doing: Doing) -> None:
     from corkboard.lake.ingest import ingest_frames
+    from corkboard.lake.pictures.store import PictureStore
     from corkboard.world.world import World
 
     doing("making the world")
     mechanisms = config.world.mechanisms.model_copy(update=dict.fromkeys(off, False))
     world = World(config.world.model_copy(update={"seed": seed, "mechanisms": mechanisms}))
+    for _, data in world.picture_bytes():  # before the rows that name them
+        PictureStore(folder / "lake").put(data)
     ingest_frames(folder / "lake", world.tables(), source=f"world {seed}")
     lake = Lake(folder / "lake")
     calendar = Calendar.of(lake, config.calendar)

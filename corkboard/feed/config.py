@@ -56,6 +56,13 @@ class RelatedPageConfig(Section):
     """How such a page is spread: less than others, for what belongs to one item is alike, and mostly of its category."""
 
 
+class VisualPageConfig(Section):
+    """What is different about a page of items that look like a picture."""
+
+    candidates: int = Field(100, ge=1)
+    """How many of the most alike are looked up; those that are not on the page are what `explain` knows of. More for longer pages."""
+
+
 class FeedConfig(Section):
     """Settings of the feed."""
 
@@ -88,5 +95,7 @@ class FeedConfig(Section):
     """How a page is spread."""
     related: RelatedPageConfig = RelatedPageConfig()
     """Pages beside an item."""
+    visual: VisualPageConfig = VisualPageConfig()
+    """Pages of items that look like a picture."""
     exploration: ExplorationConfig = ExplorationConfig()
     """Pages in random order."""

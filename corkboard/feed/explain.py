@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from corkboard.feed.rules import EXPLANATIONS
+from corkboard.feed.visual import VISUAL
 from corkboard.ranking.config import UtilityWeights
 from corkboard.ranking.features import FEATURE_NAMES, RELATED
 from corkboard.ranking.ranker import Contributes, Ranker, RankerInput
@@ -35,7 +36,8 @@ def explain(
 ) -> dict[str, Any]:
     """Plain JSON values about one item of one request.
 
-    Always ``request_id``, ``item_id``, ``on_page`` and ``why``, of a related page ``beside``, the item that it is beside; where known
+    Always ``request_id``, ``item_id``, ``on_page`` and ``why``; of a related page ``beside``, the item that it is beside; of a visual page
+    ``looks_like``, the item or the hash of the picture that was asked with; where known
     ``sources``, ``stages`` (rank from 1 and score after the candidate sources, the light ranker, the full ranker and the page; a ranker
     that is missing or failed has none), ``heads`` (probabilities), ``utility`` (terms by head), ``inputs`` (what the rankers read of the
     user: newest actions, user vector), ``features`` (those that count most, by what they do to the utility when set to their mean) and
@@ -53,6 +55,8 @@ def explain(
     }
     if served.get("surface") == RELATED:
         answer["beside"] = served["context_item_id"]
+    if served.get("surface") == VISUAL:
+        answer["looks_like"] = {"item_id": served["context_item_id"], "image_hash": served["context_image_hash"]}
     standing = _standing(trace, item_id)
     if slot is not None:
         answer |= _on_page(served, slot, standing, trace, _Asked(ranker, most_features, given))
@@ -104,7 +108,10 @@ def _on_page(
         stages = standing["stages"] | stages
     weights = UtilityWeights(**trace["weights"]) if trace.get("weights") else logged_weights(served.get("flags") or ())
     heads = _heads(slot, trace, asked.ranker)
-    answer: dict[str, Any] = {"why": f"Found by {_listed(sources)}.", "sources": sources, "stages": stages, "heads": heads}
+    why = (
+        f"Its picture is like the one that was asked with: {slot['score']:.2f}." if sources == [VISUAL] else f"Found by {_listed(sources)}."
+    )
+    answer: dict[str, Any] = {"why": why, "sources": sources, "stages": stages, "heads": heads}
     answer["utility"] = utility_terms(list(heads), list(heads.values()), weights)
     answer["features"], effects = _features(served, slot, asked, weights)
     answer["inputs"] = _inputs(served) | {"effects": effects}

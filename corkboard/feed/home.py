@@ -1,8 +1,9 @@
 """Pages: state -> rules -> candidates -> light ranker -> features -> ranker -> utility -> diversity -> page -> served row.
 
-The home surface, and that of the items beside an item, which differs in what :mod:`corkboard.feed.related` says. Some 400
-candidates go into the light ranker, some 120 of them into features and the full ranker. What is known of the user is looked up
-once a request (:class:`~corkboard.ranking.request.RequestSide`) and read by every stage.
+The home surface, that of the items beside an item, which differs in what :mod:`corkboard.feed.related` says, and that of items that look
+like a picture (:mod:`corkboard.feed.visual`), which no ranker orders. Some 400 candidates go into the light ranker, some 120 of them
+into features and the full ranker. What is known of the user is looked up once a request (:class:`~corkboard.ranking.request.RequestSide`)
+and read by every stage.
 
 A :class:`Feed` holds the parts of one release and is swapped as a whole; it keeps nothing about users. What cannot be
 computed degrades to the next best thing and is named in the page's notes.
@@ -20,7 +21,7 @@ import numpy as np
 
 from corkboard.artifacts import ItemList, Release
 from corkboard.errors import CorkboardError, InputError, NotFound, StoreError
-from corkboard.feed.config import ExplorationConfig, FeedConfig
+from corkboard.feed.config import ExplorationConfig, FeedConfig, SeenConfig
 from corkboard.feed.cursor import Cursor, chain_of, read_cursor
 from corkboard.feed.diversity import spread, standardise
 from corkboard.feed.explain import explain
@@ -32,6 +33,7 @@ from corkboard.feed.reasons import Reasons
 from corkboard.feed.related import asked_beside, filled_from, found_by_sources, relevance
 from corkboard.feed.rules import Allowed, apply_rules, fatigue, relax
 from corkboard.feed.served import Chosen, Ranked, Shortlist, served_row, trace_of
+from corkboard.feed.visual import EVERYTHING, VISUAL, Look, alike, asked_row, look_for, only_pictured, stored_hash
 from corkboard.graph.config import WalkConfig
 from corkboard.lake.schema import DEFAULT_TENANT, user_key
 from corkboard.ranking.config import UtilityWeights
@@ -52,12 +54,13 @@ from corkboard.state.user_state import UserState
 
 __all__ = ["SURFACES_SERVED", "Feed", "Page", "RecommendRequest"]
 
-SURFACES_SERVED = ("home", RELATED)
+SURFACES_SERVED = ("home", RELATED, VISUAL)
 """Surfaces that are built."""
 
 
 _WARM_USER = "nobody (warming up)"
 _WARM_ACTIONS = 30
+_WARM_SIDE = 64
 
 
 @dataclass
@@ -74,7 +77,10 @@ class _Moment:
     notes: list[Note]
     weights: UtilityWeights
     beside: int = -1
-    """The row of the item that a related page is beside; -1 on home, and for an item that is not known."""
+    """The row of the item that a related page is beside, or whose picture a visual page looks like; -1 on home, and for an item that is
+    not known."""
+    look: Look | None = None
+    """What the items of a visual page look like; None on other surfaces, and where it cannot be told."""
     vector: UserVector | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -160,6 +166,9 @@ class Feed:
         feed.recommend(RecommendRequest(user_id=_WARM_USER, now_ms=now_ms, log=False))
         for item_id in self.catalogue.ids_of(rows[:1]):
             feed.recommend(RecommendRequest(surface=RELATED, item_id=item_id, user_id=_WARM_USER, now_ms=now_ms, log=False))
+        if self.parts.visual.encoder is not None:
+            white = np.full((_WARM_SIDE, _WARM_SIDE, 3), 255, np.uint8)
+            feed.recommend(RecommendRequest(surface=VISUAL, image=white, user_id=_WARM_USER, now_ms=now_ms, log=False))
 
     # ------------------------------------------------------------------------------------------------------- live items
 
@@ -187,9 +196,11 @@ class Feed:
     def recommend(self, request: RecommendRequest) -> Page:
         """A page, whatever is missing; ``notes`` says what. Raises :class:`InputError` only for what the caller got wrong."""
         moment = self._arrive(request)
-        settings, chain = self.settings.seen, moment.chain
+        settings, chain = self._seen(moment), moment.chain
         allowed = apply_rules(moment.state, moment.now_ms, self.catalogue, moment.wanted, chain, settings, moment.beside)
         allowed = self._enough(moment, allowed)
+        if moment.look is not None and self.parts.visual.pictured is not None:
+            allowed = only_pictured(allowed, self.parts.visual.pictured)
         moment.passed("rules")
         found = self._retrieve(moment, allowed)
         moment.passed("candidates")
@@ -224,7 +235,9 @@ class Feed:
         notes = list(self.parts.notes)
         wanted = parse_filter(request.filter)
         now_ms = int(time.time() * 1000) if request.now_ms is None else request.now_ms
+        pictured, unknown_picture = asked_row(request, self.catalogue)
         beside, unknown = asked_beside(request, self.parts.items)
+        beside, unknown = max(beside, pictured), unknown or unknown_picture
         moment = _Moment(request, uuid.uuid4().hex, now_ms, UserState(request.user_key), wanted, [], 1, notes, self.weights, beside)
         if unknown:
             moment.note("unknown_item")
@@ -234,6 +247,10 @@ class Feed:
             moment.note("store_unreachable", str(error))
         moment.now_ms = self._settled(now_ms, moment.state)
         moment.vector = self._user_vector(moment)
+        if request.surface == VISUAL:
+            moment.look, said = look_for(request, beside, self.parts.visual)
+            moment.notes += said
+            moment.passed("picture")
         self._say_who(moment)
         self._follow_chain(moment)
         moment.passed("state")
@@ -301,10 +318,25 @@ class Feed:
             moment.note("seen_again")
         return relaxed
 
+    def _seen(self, moment: _Moment) -> SeenConfig:
+        """When an item has been seen enough: never, for somebody who looks for it."""
+        return self.settings.seen if moment.look is None else EVERYTHING
+
+    def _surface(self, moment: _Moment) -> str:
+        """The surface whose page it is made as: a visual one that cannot look is the next best thing."""
+        if moment.request.surface != VISUAL or moment.look is not None:
+            return moment.request.surface
+        return "home" if moment.beside < 0 else RELATED
+
     def _retrieve(self, moment: _Moment, allowed: Allowed) -> Retrieved:
         vector = None if moment.vector is None else moment.vector.values
-        surface, home = moment.request.surface, self.parts.retrieval
+        surface, home = self._surface(moment), self.parts.retrieval
         asked = CandidateRequest(moment.state, moment.now_ms, surface, allowed.mask, self.catalogue, vector, moment.beside)
+        if moment.look is not None and self.parts.visual.pictured is not None:
+            found = alike(moment.look, self.parts.visual.pictured, asked, max(moment.request.k, self.settings.visual.candidates))
+            if len(found) < moment.request.k:
+                moment.note("few_pictures")
+            return found
         found = self._brought(moment, home if moment.beside < 0 else self.parts.related, asked)
         if moment.beside >= 0 and found_by_sources(found).sum() < min(moment.request.k, len(found)):
             moment.note("few_related")
@@ -334,7 +366,7 @@ class Feed:
         """What the user brings to this request, looked up once for all candidates of all stages."""
         length = self.settings.sequence_length if self.settings.ranker_sequence else 0
         asked = moment.request
-        return RequestSide.of(moment.state, moment.now_ms, asked.surface, self.parts.items, moment.vector, length, asked.item_id)
+        return RequestSide.of(moment.state, moment.now_ms, self._surface(moment), self.parts.items, moment.vector, length, asked.item_id)
 
     def _shorten(self, moment: _Moment, request: RequestSide, found: Retrieved) -> Shortlist:
         """The candidates that go on to the full ranker, in the order of the sources: the light ranker's best. Without one, the first
@@ -350,7 +382,7 @@ class Feed:
 
     def _light_scores(self, moment: _Moment, request: RequestSide, rows: np.ndarray) -> np.ndarray | None:
         light = self.parts.light
-        if light is None or not self.settings.light_ranker or moment.beside >= 0 or not len(rows):
+        if light is None or not self.settings.light_ranker or moment.beside >= 0 or moment.look is not None or not len(rows):
             return None
         scores = light.scores(request, rows, moment.weights)
         if not np.isfinite(scores).all():
@@ -359,7 +391,7 @@ class Feed:
         return scores
 
     def _rank(self, moment: _Moment, request: RequestSide, found: Retrieved, shortlist: Shortlist) -> Ranked:
-        ranker = self.parts.ranker
+        ranker = self.parts.ranker if moment.look is None else None
         features = request.features(found.rows)
         moment.passed("features")
         probabilities = None
@@ -375,8 +407,8 @@ class Feed:
             heads=heads,
             probabilities=probabilities,
             utility=before if probabilities is None else utility(heads, probabilities, moment.weights),
-            fatigue=fatigue(moment.state, moment.now_ms, found.items.item_ids, self.settings.seen),
-            relevance=relevance(found.items.scores, moment.beside, self.settings.related.relevance_weight),
+            fatigue=fatigue(moment.state, moment.now_ms, found.items.item_ids, self._seen(moment)),
+            relevance=relevance(found.items.scores, moment.beside if moment.look is None else -1, self.settings.related.relevance_weight),
         )
 
     def _probabilities(
@@ -394,6 +426,8 @@ class Feed:
 
     def _choose(self, moment: _Moment, ranked: Ranked) -> Chosen:
         catalogue, rows, k = self.catalogue, ranked.rows, moment.request.k
+        if moment.look is not None:
+            return Chosen(np.arange(min(k, len(rows))), {})
         worth = standardise(ranked.utility) + ranked.relevance - ranked.fatigue
         taste = self.settings.diversity if moment.beside < 0 else self.settings.related.diversity
         vectors, _ = self.parts.items.vectors(rows)
@@ -424,7 +458,9 @@ class Feed:
     def _served(self, moment: _Moment, allowed: Allowed, shortlist: Shortlist, ranked: Ranked, chosen: Chosen) -> dict[str, Any]:
         flags = [f"page:{moment.page_number}"] + (["random_order"] if chosen.propensity is not None else [])
         flags += changed_weights(moment.weights)
-        before = "blend" if shortlist.light is None else "light"
+        if moment.request.crop is not None:
+            flags.append("crop:" + ",".join(f"{share:g}" for share in moment.request.crop))
+        before = "likeness" if moment.look is not None else "blend" if shortlist.light is None else "light"
         kind = self.parts.ranker_kind if ranked.probabilities is not None else before
         vectors = self.parts.user_vectors
         origin = {
@@ -446,10 +482,15 @@ class Feed:
             origin,
             self.settings.sequence_length if self.settings.ranker_sequence else 0,
         )
+        if moment.request.surface == VISUAL:
+            row["context_image_hash"] = moment.request.image_hash or self._image_hash(moment.beside)
         row["chain"] = moment.chain
         if self.settings.trace or moment.request.explain:
             row["trace"] = trace_of(shortlist, ranked, chosen, allowed.dropped, moment.weights.model_dump(), moment.request.filter)
         return row
+
+    def _image_hash(self, row: int) -> str | None:
+        return None if row < 0 else stored_hash(self.catalogue.images(row))
 
     def _log(self, moment: _Moment, served: Mapping[str, Any]) -> bool:
         if not moment.request.log:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from corkboard.artifacts import ItemList
 from corkboard.errors import InputError
 from corkboard.lake.schema import DEFAULT_TENANT, SESSION_KEY
@@ -37,6 +39,10 @@ NOTES: Mapping[str, str] = {
     "no_graph_encoder": "The release cannot place new items in its graph; they are found by content, age and popularity.",
     "unknown_item": "The item that the page is beside is not known; the page is what home would show.",
     "few_related": "Too little belongs to the item; the page was filled up with what home would show.",
+    "no_visual": "The release cannot look for pictures; the page is what can be found without.",
+    "no_picture": "The picture of the item is not known yet; the page is of items like it in other ways.",
+    "picture_failed": "The picture could not be looked at; the page is what can be found without.",
+    "few_pictures": "Fewer items with a picture may be shown than were asked for.",
     "other_tenant": "The release holds no items of this tenant.",
     "seen_again": "Too little is left that was not seen; items seen before are back.",
     "short_catalogue": "There are fewer items to show than were asked for.",
@@ -66,8 +72,10 @@ def note(code: str, detail: str = "") -> Note:
 class RecommendRequest:
     """One request for a page. Raises :class:`InputError` without user and session, and for k below 1.
 
-    ``item_id`` is the item that a page of the surface "related" is beside; other pages only log it. ``now_ms`` is UTC milliseconds and None
-    means the clock. ``log`` False serves a page that leaves no trace.
+    ``item_id`` is the item that a page of the surface "related" is beside, and whose picture one of the surface "visual" looks like; other
+    pages only log it. ``image`` is a picture to look like, uint8 ``(height, width, 3)``, upright, and ``crop`` the part of it that counts:
+    left, top, right and bottom as shares in [0, 1]. It is not kept; ``image_hash``, the sha256 of what was handed in, is logged.
+    ``now_ms`` is UTC milliseconds and None means the clock. ``log`` False serves a page that leaves no trace.
     """
 
     surface: str = "home"
@@ -80,6 +88,9 @@ class RecommendRequest:
     explain: bool = False
     item_id: str | None = None
     query: str | None = None
+    image: np.ndarray | None = field(default=None, repr=False, compare=False)
+    image_hash: str | None = None
+    crop: tuple[float, float, float, float] | None = None
     now_ms: int | None = None
     log: bool = True
 

@@ -22,6 +22,7 @@ from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.embeddings.user_vectors import UserVectors
 from corkboard.errors import ArtifactError
 from corkboard.feed.page import Note, note
+from corkboard.feed.visual import VISUAL, VISUAL_INDEX, LazyEncoder, Pictured, VisualSide
 from corkboard.lake.schema import DEFAULT_TENANT, TABLES
 from corkboard.ranking.item_side import ItemSide, aligned_neighbours, aligned_stats, aligned_vectors
 from corkboard.ranking.light import LightItems, LightRanker
@@ -61,6 +62,8 @@ ROLES = (
     "ranker",
 )
 """The roles of a release that the feed reads; all but the catalogue may be missing."""
+VISUAL_ROLES = (VISUAL, VISUAL_INDEX)
+"""Those that pages of the visual surface alone read; what is missing of them is said there."""
 
 
 def _hybrid(artifact: Artifact) -> Ranker:
@@ -99,6 +102,8 @@ class FeedParts:
     light: LightItems | None = None
     ranker: Ranker | None = None
     ranker_kind: str = "blend"
+    visual: VisualSide = field(default_factory=VisualSide)
+    """What finds items by their looks."""
     artifacts: tuple[str, ...] = ()
     tenant: str = DEFAULT_TENANT
     notes: tuple[Note, ...] = ()
@@ -165,6 +170,7 @@ def load_parts(
         user_vectors=user_vectors,
         light=light,
         ranker=ranker,
+        visual=_visual(release, catalogue),
         ranker_kind="blend" if ranker is None else release.artifacts["ranker"].config.get("kind", "blend"),
         artifacts=tuple(f"{name}={artifact.key}" for name, artifact in sorted(release.artifacts.items())),
         tenant=tenant,
@@ -221,7 +227,7 @@ class LiveItems:
         parts, ids = self._parts, [item["item_id"] for item in items]
         if not items:
             return
-        rows = [parts.catalogue.add(item) for item in items]
+        rows = [self._row(item) for item in items]
         made = [table for table in (self._contents(items),) if table is not None]
         if made and parts.graph_encoder is not None:
             made.append(EmbeddingTable(ids, self._placed(rows, made[0], parts.graph_encoder), parts.graph_encoder.space))
@@ -233,6 +239,17 @@ class LiveItems:
                 _add_all(parts.items.embedding, rows, EmbeddingTable(ids, embeddings, parts.item_tower.space))
         if parts.light is not None:
             parts.light.refresh(np.array(rows, np.int64))
+
+    def _row(self, item: Mapping[str, Any]) -> int:
+        """The row of the item, now in the catalogue. Its looks are forgotten where it no longer shows what it did: any of its images may
+        be the main one. More of them behind change nothing."""
+        catalogue = self._parts.catalogue
+        row = catalogue.row(item["item_id"])
+        before = list(catalogue.images(row)) if row >= 0 else []
+        row = catalogue.add(item)
+        if row >= 0 and list(catalogue.images(row))[: len(before)] != before:
+            self._parts.visual.drop(row)
+        return row
 
     def _placed(self, rows: list[int], contents: EmbeddingTable, encoder: MultiBiSage) -> np.ndarray:
         """float32 ``(n, dim)``: graph vectors. An item that the release has keeps its own, for a new price does not take it off its
@@ -262,10 +279,12 @@ def _add_all(index: Index | None, rows: list[int], table: EmbeddingTable) -> Non
 
 
 def _cold(encoder: MultiBiSage, contents: EmbeddingTable) -> np.ndarray:
-    """float32 ``(n, dim)``: where items stand that nobody has put beside anything yet."""
+    """float32 ``(n, dim)``: where items stand that nobody has put beside anything yet, and whose pictures the next build will read."""
     from corkboard.embeddings.node_features import NodeFeatures
 
-    return encoder.encode(NodeFeatures.of(contents.ids, [contents]), None)
+    parts = zip(encoder.widths[1:], encoder.spaces[1:], strict=True)
+    unseen = [EmbeddingTable([], np.zeros((0, width), np.float32), space) for width, space in parts]
+    return encoder.encode(NodeFeatures.of(contents.ids, [contents, *unseen]), None)
 
 
 def _load(release: Release, role: str, load: Callable[[Artifact], Part], notes: list[Note], missing: str | None) -> Part | None:
@@ -349,8 +368,7 @@ def _graph_encoder(tower: ContentTower | None, graph: Index | None, artifact: Ar
     model = MultiBiSage.from_artifact(artifact)
     _space_of(graph).require(model.space)
     if tower is not None:
-        (content,) = model.spaces
-        content.require(tower.space)
+        model.spaces[0].require(tower.space)
     return model
 
 
@@ -365,6 +383,32 @@ def _user_vectors(embedding: Index | None, artifact: Artifact) -> UserVectors:
     vectors = UserVectors.from_artifact(artifact)
     _space_of(embedding).require(vectors.space)
     return vectors
+
+
+def _visual(release: Release, catalogue: Catalogue) -> VisualSide:
+    """The index is read now; the encoder, and with it PyTorch, when somebody first comes with a picture."""
+    notes: list[Note] = []
+    if any(_of_nothing(release.get(role)) for role in VISUAL_ROLES):
+        return VisualSide(notes=(note("no_visual"),))
+    pictured = _load(release, VISUAL_INDEX, partial(_pictured, catalogue), notes, "no_visual")
+    encoder = None if pictured is None else _load(release, VISUAL, partial(_encoder, pictured), notes, "no_visual")
+    return VisualSide(pictured, encoder, tuple(notes))
+
+
+def _of_nothing(artifact: Artifact | None) -> bool:
+    """Whether it was built over a lake without pictures."""
+    return artifact is not None and artifact.config.get("kind") == "none"
+
+
+def _pictured(catalogue: Catalogue, artifact: Artifact) -> Pictured:
+    return Pictured(import_module("corkboard.retrieval.binary_index").BinaryIndex.from_artifact(artifact), catalogue)
+
+
+def _encoder(pictured: Pictured, artifact: Artifact) -> LazyEncoder:
+    """Raises :class:`SpaceMismatch` where the index was made by another encoder."""
+    if pictured.space not in artifact.makes:
+        (artifact.makes or [Space("no vectors", "at all")])[0].require(pictured.space)
+    return LazyEncoder(lambda: import_module("corkboard.embeddings.visual").VisualEncoder.from_artifact(artifact))
 
 
 def _space_of(index: Index | None) -> Space:

@@ -26,6 +26,7 @@ _BESIDE = {
     "item_knn": "Goes with {title}",
     "related_vectors": "Found beside things like {title}",
     "related_content": "Like {title}",
+    "visual": "Looks like {title}",
 }
 """On a page beside an item, for what was found by that item."""
 _PLAIN = {
@@ -35,6 +36,7 @@ _PLAIN = {
     "fresh": "New, and near to what you like",
     "popular_1d": "Popular today",
     "popular_7d": "Popular this week",
+    "visual": "Looks like your picture",
 }
 _VERBS = {
     "save": "saved",

@@ -1,10 +1,11 @@
-"""Settings of the lake: where the calendar cuts time."""
+"""Settings of the lake: where the calendar cuts time, and how large a picture may be."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from corkboard.config import Section
+from corkboard.lake.pictures.config import PictureLimits
 
 
 class CalendarConfig(Section):
@@ -35,3 +36,6 @@ class LakeConfig(Section):
 
     calendar: CalendarConfig = CalendarConfig()
     """Where the calendar cuts time."""
+
+    pictures: PictureLimits = PictureLimits()
+    """Bounds on pictures that come in, and what is kept of them."""

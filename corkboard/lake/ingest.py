@@ -4,12 +4,14 @@ A file comes in whole or not at all. Whatever moment a writer is killed at, the 
 before the commit nothing of it is visible and the next writer sweeps its files away; after it, every row is known by its
 event id. Two writers may work at once: the later one finds its commit number taken, drops what the earlier one has brought,
 and takes the next number.
+
+Pictures come in before the rows that name them (:mod:`corkboard.lake.pictures.intake`): they are on disk when the rows are committed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from corkboard.errors import SchemaError
 from corkboard.lake.known import new_rows, unpurged_rows
 from corkboard.lake.log import Commit, DataFile, Log, content_digest, publish
 from corkboard.lake.mapping import Translation, flatten_struct_context, ignored_columns, translations
+from corkboard.lake.pictures.config import PictureLimits
+from corkboard.lake.pictures.intake import Intake, PictureNews
+from corkboard.lake.pictures.sources import FolderSource, PictureSource
 from corkboard.lake.purge import purge_deleted
 from corkboard.lake.read import Piece, read_pieces, source_hash
 from corkboard.lake.refused import RefusedRows
@@ -49,6 +54,8 @@ class IngestReport:
     notes: list[str] = field(default_factory=list)
     commit: int | None = None
     seconds: float = 0.0
+    pictures: PictureNews = field(default_factory=PictureNews)
+    """What became of pictures. One that is refused is left out of its row; the row stays, and counts as added."""
 
     @property
     def rows_per_s(self) -> float:
@@ -58,6 +65,7 @@ class IngestReport:
         return {
             **vars(self),
             "refused_file": str(self.refused_file) if self.refused_file else None,
+            "pictures": vars(self.pictures),
             "rows_per_s": round(self.rows_per_s, 1),
         }
 
@@ -72,7 +80,7 @@ class IngestReport:
             lines.append(f"  … and {self.refused - len(self.refusals):,} more")
         if self.refused_file:
             lines.append(f"  refused rows are kept in {self.refused_file}")
-        return "\n".join(lines)
+        return "\n".join(lines + self.pictures.lines())
 
 
 def ingest_file(
@@ -82,23 +90,27 @@ def ingest_file(
     map: Mapping[str, str] | None = None,
     tenant: str = DEFAULT_TENANT,
     progress: Progress | None = None,
+    limits: PictureLimits | None = None,
 ) -> IngestReport:
     """Bring a file of JSON lines, CSV or Parquet (plain, .gz or .zst) into the lake. Good rows come in, bad ones are kept beside.
 
     ``table`` is guessed from the columns unless given; "events" is a file of live events of several kinds. ``map`` renames
-    columns, ours to theirs; "=click" is a constant. Raises :class:`SchemaError` for a file that fits no table.
+    columns, ours to theirs; "=click" is a constant. Pictures of items may be files below the folder of ``path``, or data in the row;
+    ``limits`` bound them. Raises :class:`SchemaError` for a file that fits no table.
     """
     start, path, lake_folder = time.perf_counter(), Path(path), Path(lake_folder)
     say = progress or _silent
     digest = source_hash(path)
-    with batch(lake_folder) as mine:
+    with batch(lake_folder) as mine, Intake(mine, FolderSource(path.parent), limits, say) as intake:
         refused = RefusedRows(lake_folder, mine.name)
-        reading = _Reading(path, table, dict(map or {}), tenant, refused)
+        reading = _Reading(path, table, dict(map or {}), tenant, refused, intake)
         for piece in read_pieces(path):
             reading.add(piece)
             say(f"read {path.name}", reading.rows_read, max(piece.total, reading.rows_read))
-        written = _commit(mine, reading.tables(), refused, Source(str(path), digest), say)
-    report = _report(written, str(path), reading.rows_read, refused, reading.notes(), start)
+        tables = reading.tables()
+        news = intake.settle(digest)
+        written = _commit(mine, tables, refused, Source(str(path), digest), say)
+    report = _report(written, str(path), reading.rows_read, refused, reading.notes(), start, news)
     purge_deleted(lake_folder)
     return report
 
@@ -109,26 +121,31 @@ def ingest_frames(
     source: str,
     watermark: tuple[str, int] | None = None,
     progress: Progress | None = None,
+    limits: PictureLimits | None = None,
+    pictures: PictureSource | None = None,
 ) -> IngestReport:
     """Bring frames in the columns of the lake, by table, into the lake. Missing columns are null; bad rows are refused as from a file.
 
     ``watermark`` (store id, sequence number) says how far a store's events are in the lake once this is; it is committed with them.
+    ``pictures`` has those that items name by a file; without it such a name is left out of its row.
     """
-    start, lake_folder = time.perf_counter(), Path(lake_folder)
+    start, lake_folder, say = time.perf_counter(), Path(lake_folder), progress or _silent
     unknown = sorted(set(frames) - set(TABLES))
     if unknown:
         raise SchemaError("There is no such table", found=unknown, expected=", ".join(TABLES))
-    with batch(lake_folder) as mine:
+    with batch(lake_folder) as mine, Intake(mine, pictures, limits, say) as intake:
         refused = RefusedRows(lake_folder, mine.name)
         tables = []
         for name, frame in frames.items():
-            checked = check_frame(TABLES[name], _timeless_at_zero(name, frame))
+            numbers = range(1, frame.height + 1)
+            checked = check_frame(TABLES[name], _with_pictures(name, _timeless_at_zero(name, frame), numbers, intake))
             for row, where, found, expected in checked.bad.iter_rows():
                 refused.add(row + 1, f"{name}.{where}", found, expected, frame.row(row, named=True))
             tables.append(TableRows.of(name, fill_event_ids(TABLES[name], checked.good)))
         digest = content_hash(source, [rows.summary for rows in tables], refused.digest.hexdigest())
-        written = _commit(mine, tables, refused, Source(source, digest, watermark), progress or _silent)
-    report = _report(written, source, sum(frame.height for frame in frames.values()), refused, [], start)
+        news = intake.settle(digest)
+        written = _commit(mine, tables, refused, Source(source, digest, watermark), say)
+    report = _report(written, source, sum(frame.height for frame in frames.values()), refused, [], start, news)
     purge_deleted(lake_folder)
     return report
 
@@ -142,7 +159,17 @@ def _timeless_at_zero(table: str, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.lit(0, pl.Int64).alias("time_ms")) if timeless else frame
 
 
-def _report(written: _Written, source: str, rows_read: int, refused: RefusedRows, notes: list[str], start: float) -> IngestReport:
+def _with_pictures(table: str, frame: pl.DataFrame, rows: Sequence[int], intake: Intake) -> pl.DataFrame:
+    """Rows of ``table`` as they stand in the lake, where items name pictures; ``rows`` are their numbers."""
+    if table != "items" or "images" not in frame.columns:
+        return frame
+    item_ids = frame["item_id"].to_list() if "item_id" in frame.columns else [None] * frame.height
+    return frame.with_columns(intake.resolve(frame["images"], rows, item_ids).alias("images"))
+
+
+def _report(
+    written: _Written, source: str, rows_read: int, refused: RefusedRows, notes: list[str], start: float, news: PictureNews
+) -> IngestReport:
     return IngestReport(
         source=source,
         rows_read=rows_read,
@@ -155,6 +182,7 @@ def _report(written: _Written, source: str, rows_read: int, refused: RefusedRows
         notes=notes + ([f"{written.purged:,} rows of users who were purged were left out."] if written.purged else []),
         commit=written.commit,
         seconds=time.perf_counter() - start,
+        pictures=news,
     )
 
 
@@ -164,9 +192,9 @@ def _report(written: _Written, source: str, rows_read: int, refused: RefusedRows
 class _Reading:
     """One file on its way in: its pieces become valid rows by table."""
 
-    def __init__(self, path: Path, table: str | None, mapping: dict[str, str], tenant: str, refused: RefusedRows):
+    def __init__(self, path: Path, table: str | None, mapping: dict[str, str], tenant: str, refused: RefusedRows, intake: Intake):
         self._path, self._table, self._mapping, self._tenant = str(path), table, mapping, tenant
-        self._refused = refused
+        self._refused, self._intake = refused, intake
         self._translations: dict[str, Translation] = {}
         self._ignored: set[str] = set()
         self._good: dict[str, list[pl.DataFrame]] = {}
@@ -207,7 +235,8 @@ class _Reading:
             self._refuse(piece, int(row), "event", found, "one of " + ", ".join(EVENT_TABLE))
 
     def _take(self, piece: Piece, table: str, part: pl.DataFrame, rows: np.ndarray) -> None:
-        checked = check_frame(TABLES[table], self._translations[table].apply(part))
+        translated = self._translations[table].apply(part)
+        checked = check_frame(TABLES[table], _with_pictures(table, translated, piece.numbers[rows].tolist(), self._intake))
         for row, where, found, expected in checked.bad.iter_rows():
             self._refuse(piece, int(rows[row]), where, found, expected)
         self._good.setdefault(table, []).append(checked.good)

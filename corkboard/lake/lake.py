@@ -6,6 +6,7 @@ import hashlib
 import time
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,9 @@ from corkboard.lake import purge
 from corkboard.lake.log import DataFile, Log
 from corkboard.lake.tables import DEFAULT_TENANT, TABLES, empty, scan, user_key_expr
 from corkboard.lake.write import DAY_MS, in_time_order
+
+if TYPE_CHECKING:
+    from corkboard.lake.pictures.reading import Pictures
 
 HAPPENED = ("actions", "impressions")
 
@@ -98,6 +102,11 @@ class Lake:
         """Whether the lake has ever been told of a board, deleted ones and those after this view's cut included."""
         return any(file.table == "boards" for file in self._log.files)
 
+    @property
+    def declares_items(self) -> bool:
+        """Whether the lake has ever been told of an item; one that has not knows items only by what was done with them."""
+        return any(file.table == "items" for file in self._log.files)
+
     def newest_ms(self, table: str) -> int | None:
         """The time of the newest row of a table; None where it has none."""
         files = [file for file in self._files(None, self._cut_ms) if file.table == table]
@@ -136,7 +145,7 @@ class Lake:
 
         A lake without any item row (a plain log of clicks) has the items that were acted on, of which nothing but the id is known.
         """
-        if any(file.table == "items" for file in self._log.files):
+        if self.declares_items:
             return self._newest("items", before_ms)
         return self._acted_on(before_ms)
 
@@ -172,6 +181,12 @@ class Lake:
         created = rows.group_by(identity).agg(created_ms=pl.col("time_ms").min())
         newest = rows.unique(identity, keep="last").filter(~pl.col("deleted"))
         return newest.join(created, on=identity, how="left").sort(str(key), "tenant")
+
+    def pictures(self) -> Pictures:
+        """The pictures of this lake as they are now. They have no time: what items show is in ``items``, by its time."""
+        from corkboard.lake.pictures.reading import Pictures
+
+        return Pictures(self.folder)
 
     def objects(self) -> pl.DataFrame:
         """What was found in pictures, sorted by item_id."""

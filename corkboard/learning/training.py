@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,19 @@ class Progress:
     validation: float | None
 
 
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that learn otherwise than the rest: those whose names begin with ``prefix``, and that no group before this one has.
+
+    Their learning rate is ``rate`` times that of the schedule, and 0 for the first ``after`` steps. ``weight_decay`` None is the run's.
+    """
+
+    prefix: str
+    rate: float = 1.0
+    weight_decay: float | None = None
+    after: int = 0
+
+
 @dataclass
 class TrainingResult:
     """``losses`` by step, ``validations`` as (step, value), and the step whose parameters were kept."""
@@ -56,14 +70,16 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     checkpoint: Path | None = None,
     extra: Mapping[str, np.ndarray] | None = None,
+    groups: Sequence[ParameterGroup] = (),
 ) -> TrainingResult:
     """Minimise ``loss_of``, called once a step with that step's generator, over the parameters of ``model``.
 
-    ``validate`` returns a value of which more is better; the parameters with the best one are kept in the end. A run whose
-    ``checkpoint`` file exists continues from it. ``extra`` are arrays outside of the parameters that steps change in place
-    (the counts of a sketch); they are part of the checkpoint.
+    ``validate`` returns a value of which more is better; the parameters with the best one, and the buffers that belong to them (running
+    means of a batch norm), are kept in the end. A run whose ``checkpoint`` file exists continues from it. ``extra`` are arrays outside of
+    the model that steps change in place (the counts of a sketch); they are part of the checkpoint. Parameters of ``groups`` have rates of
+    their own.
     """
-    run = _Run(model, config, seed, extra or {})
+    run = _Run(model, config, seed, extra or {}, groups)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     keep_freed_memory()
@@ -132,12 +148,18 @@ def _evaluated(model: nn.Module, validate: Callable[[], float]) -> float:
 
 
 class _Run:
-    """The state that a checkpoint holds: parameters, moments, step, the best so far."""
+    """The state that a checkpoint holds: parameters and buffers, moments, step, the best so far."""
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, extra: Mapping[str, np.ndarray]):
+    def __init__(
+        self, model: nn.Module, config: TrainingConfig, seed: int, extra: Mapping[str, np.ndarray], groups: Sequence[ParameterGroup]
+    ):
         self.model, self.config, self.seed, self.extra = model, config, seed, extra
         self.parameters = dict(model.named_parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        buffers = {name: value for name, value in model.state_dict(keep_vars=True).items() if not isinstance(value, nn.Parameter)}
+        self.kept: dict[str, Tensor] = self.parameters | buffers
+        self.optimizer = torch.optim.AdamW(
+            _grouped(self.parameters, groups, config), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         self.step, self.looks_since_best = 0, 0
         self.best: dict[str, Tensor] | None = None
         self.result = TrainingResult()
@@ -149,7 +171,7 @@ class _Run:
     def advance(self, loss_of: Callable[[np.random.Generator], Tensor]) -> float:
         self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step)
+            group["lr"] = learning_rate(self.config, self.step) * group["rate"] if self.step >= group["after"] else 0.0
         with seeded(self.seed, "step", self.step) as draw:
             loss = loss_of(draw)
         if not torch.isfinite(loss):
@@ -168,20 +190,20 @@ class _Run:
         self.looks_since_best = 0 if better else self.looks_since_best + 1
         if better:
             self.result.best_step = self.step
-            self.best = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+            self.best = {name: value.detach().clone() for name, value in self.kept.items()}
 
     def keep_best(self) -> None:
         if self.best is None:
             self.result.best_step = self.step
             return
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.best[name])
+            for name, value in self.kept.items():
+                value.copy_(self.best[name])
 
     def save(self, path: Path) -> None:
         from safetensors.numpy import save
 
-        tensors = {f"model/{name}": parameter.detach().cpu().numpy() for name, parameter in self.parameters.items()}
+        tensors = {f"model/{name}": value.detach().cpu().numpy() for name, value in self.kept.items()}
         tensors |= {f"best/{name}": value.cpu().numpy() for name, value in (self.best or {}).items()}
         tensors |= {f"extra/{name}": value for name, value in self.extra.items()}
         for name, parameter in self.parameters.items():
@@ -198,25 +220,40 @@ class _Run:
         tensors = load_file(path)
         known = {key.partition("/")[2] for key in tensors if key.startswith("model/")}
         self.step, self.looks_since_best, self.result.best_step, seed = map(int, tensors["run/steps"])
-        if known != set(self.parameters) or seed != self.seed:
+        if known != set(self.kept) or seed != self.seed:
             raise ArtifactError(
                 "This checkpoint is of another run",
                 found=(sorted(known), seed),
-                expected=(sorted(self.parameters), self.seed),
+                expected=(sorted(self.kept), self.seed),
                 hint=f"Delete {path}.",
             )
         self.result.losses = tensors["run/losses"].tolist()
         self.result.validations = [(int(step), float(value)) for step, value in tensors["run/validations"]]
         if any(key.startswith("best/") for key in tensors):
-            self.best = {name: _like(parameter, tensors[f"best/{name}"]) for name, parameter in self.parameters.items()}
+            self.best = {name: _like(value, tensors[f"best/{name}"]) for name, value in self.kept.items()}
         for name, values in self.extra.items():
             values[...] = tensors[f"extra/{name}"]
         with torch.no_grad():
+            for name, value in self.kept.items():
+                value.copy_(_like(value, tensors[f"model/{name}"]))
             for name, parameter in self.parameters.items():
-                parameter.copy_(_like(parameter, tensors[f"model/{name}"]))
                 if f"exp_avg/{name}" in tensors:
                     moments = {key: _like(parameter, tensors[f"{key}/{name}"]) for key in ("exp_avg", "exp_avg_sq")}
                     self.optimizer.state[parameter] = {"step": torch.tensor(float(tensors[f"step/{name}"][0])), **moments}
+
+
+def _grouped(parameters: Mapping[str, Tensor], groups: Sequence[ParameterGroup], config: TrainingConfig) -> list[dict[str, Any]]:
+    """The parameters as the optimizer takes them: a dict a group, and one for the rest."""
+    taken: set[str] = set()
+    found: list[dict[str, Any]] = []
+    for group in (*groups, ParameterGroup("")):
+        names = [name for name in parameters if name.startswith(group.prefix) and name not in taken]
+        if not names and group.prefix:
+            raise InputError("A group has no parameters", found=group.prefix, expected=sorted(parameters))
+        taken.update(names)
+        decay = config.weight_decay if group.weight_decay is None else group.weight_decay
+        found.append({"params": [parameters[name] for name in names], "weight_decay": decay, "rate": group.rate, "after": group.after})
+    return [group for group in found if group["params"]]
 
 
 def _like(parameter: Tensor, values: np.ndarray) -> Tensor:

@@ -54,6 +54,7 @@ def _scorers(models: TrainedModels, baselines: Baselines, item_ids: Sequence[str
     return {
         POPULARITY: HistoryItems.of(RefreshedPopularity(lake.until(before_ms), own, before_ms), own, item_ids),
         CONTENT: VectorItems.of(models.content, item_ids),
+        **({} if models.visual is None else {"pictures only": VectorItems.of(models.visual, item_ids)}),
         "item-kNN": NeighbourItems.of(baselines.item_knn.table, item_ids),
         "EASE": HistoryItems.of(baselines.ease, own, item_ids),
         **pixie_rows(models.graphs.of_items, item_ids, models.settings.graph.walk),

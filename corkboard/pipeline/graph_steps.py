@@ -20,6 +20,7 @@ from corkboard.embeddings.config import MultiBiSageConfig, PairConfig, PinSageCo
 from corkboard.graph.config import NeighbourConfig, PruningConfig, WalkConfig
 from corkboard.lake.calendar import DAY_MS
 from corkboard.pipeline.steps import Made, StepInput
+from corkboard.pipeline.visual_steps import visual_vectors
 from corkboard.seeds import derive, generator
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def index_graph_vectors(given: StepInput) -> Made:
     """MultiBiSage vectors of every item there is, and the index that is searched for what lies near one."""
     from corkboard.retrieval.index import FaissIndex
 
-    table = graph_vectors(given.artifacts, given.lake.items(), given.calendar.end_ms, SERVING)
+    table = graph_vectors(given.artifacts, given.lake, given.calendar.end_ms, SERVING)
     index = FaissIndex.build(table, given.config)
     return Made(index.tensors(), index.tables(), index.config, makes=[table.space], requires=[table.space])
 
@@ -149,34 +150,34 @@ def index_graph_vectors(given: StepInput) -> Made:
 # ------------------------------------------------------------------------------------------------------- what others read of it
 
 
-def graph_vectors(artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str = BEFORE_RANKING) -> EmbeddingTable:
-    """MultiBiSage vectors of ``items`` with the neighbours of the step ``neighbours``.
+def graph_vectors(artifacts: Mapping[str, Artifact], lake: Lake, now_ms: int, neighbours: str = BEFORE_RANKING) -> EmbeddingTable:
+    """MultiBiSage vectors of the items of ``lake`` with the neighbours of the step ``neighbours``.
 
-    An item that the graph of that moment does not have is placed by its content alone.
+    An item that the graph of that moment does not have is placed by its content and its picture alone.
     """
     from corkboard.embeddings.multibisage import MultiBiSage
 
-    return encoded(MultiBiSage.from_artifact(artifacts["multibisage"]), artifacts, items, now_ms, neighbours)
+    return encoded(MultiBiSage.from_artifact(artifacts["multibisage"]), artifacts, lake, now_ms, neighbours)
 
 
-def encoded(
-    model: MultiBiSage | PinSage, artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str
-) -> EmbeddingTable:
-    """Vectors of ``items`` by ``model``."""
+def encoded(model: MultiBiSage | PinSage, artifacts: Mapping[str, Artifact], lake: Lake, now_ms: int, neighbours: str) -> EmbeddingTable:
+    """Vectors of the items of ``lake`` by ``model``."""
     from corkboard.graph.neighbour_lists import NeighbourLists
 
-    features = node_features(artifacts, items, now_ms)
+    features = node_features(artifacts, lake, now_ms)
     lists = NeighbourLists.from_artifact(artifacts[neighbours]).in_order_of(features.item_ids)
     return EmbeddingTable(list(features.item_ids), model.encode(features, lists), model.space)
 
 
-def node_features(artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int) -> NodeFeatures:
-    """What an encoder reads of an item itself: its content vector."""
+def node_features(artifacts: Mapping[str, Artifact], lake: Lake, now_ms: int) -> NodeFeatures:
+    """What an encoder reads of an item itself: its content vector and, where the lake has pictures, that of its main one."""
     from corkboard.embeddings.node_features import NodeFeatures
     from corkboard.pipeline.learned import content_vectors
 
+    items = lake.items()
     content = content_vectors(artifacts["content"], items, now_ms)
-    return NodeFeatures.of(content.ids, [content])
+    visual = visual_vectors(artifacts, lake.folder, items)
+    return NodeFeatures.of(content.ids, [content] if visual is None else [content, visual])
 
 
 def _graphs(given: StepInput, lake: Lake, judge: Lake | None = None) -> Made:
@@ -215,7 +216,7 @@ def _training_data(given: StepInput) -> tuple[NodeFeatures, NeighbourLists, pl.D
     from corkboard.embeddings.pairs import co_engagement_pairs
     from corkboard.graph.neighbour_lists import NeighbourLists
 
-    features = node_features(given.artifacts, given.lake.items(), given.calendar.item_cut_ms)
+    features = node_features(given.artifacts, given.lake, given.calendar.item_cut_ms)
     lists = NeighbourLists.from_artifact(given.artifacts[BEFORE_PAIRS]).in_order_of(features.item_ids)
     actions = given.lake.actions(pairs_from_ms(given.calendar))
     return features, lists, co_engagement_pairs(actions, given.config.pairs, derive(given.seed, "graph pairs"))

@@ -89,8 +89,8 @@ def train_pinnerformer(given: StepInput) -> Made:
     from corkboard.embeddings import pinnerformer_training
     from corkboard.embeddings.histories import Histories
 
-    items, cut_ms = given.lake.items(), given.calendar.item_cut_ms
-    inputs = graph_vectors(given.artifacts, items, cut_ms, BEFORE_PAIRS)
+    cut_ms = given.calendar.item_cut_ms
+    inputs = graph_vectors(given.artifacts, given.lake, cut_ms, BEFORE_PAIRS)
     histories = Histories.of(given.lake.actions(), inputs.ids, given.config.history)
     progress = partial(_training_progress, given, "training PinnerFormer")
     model = pinnerformer_training.train_pinnerformer(histories, inputs, given.config, given.seed, cut_ms, progress)
@@ -102,7 +102,7 @@ def index_embeddings(given: StepInput) -> Made:
     """Item embeddings of every item there is, and the index that user vectors search."""
     from corkboard.retrieval.index import FaissIndex
 
-    embeddings, _ = item_embeddings(given.artifacts, given.lake.items(), given.calendar.end_ms, SERVING)
+    embeddings, _ = item_embeddings(given.artifacts, given.lake, given.calendar.end_ms, SERVING)
     index = FaissIndex.build(embeddings, given.config)
     return Made(index.tensors(), index.tables(), index.config, makes=[embeddings.space], requires=[embeddings.space])
 
@@ -113,7 +113,7 @@ def batch_users(given: StepInput) -> Made:
 
     from corkboard.embeddings.user_vectors import UserVectors, batch_user_vectors, changed_users
 
-    model, inputs = _user_model(given.artifacts, given.lake.items(), given.lake.cut_ms, SERVING)
+    model, inputs = _user_model(given.artifacts, given.lake, given.lake.cut_ms, SERVING)
     tenant, known_ms = given.config.tenant, given.lake.cut_ms
     histories = histories_of(given.lake.actions().filter(pl.col("tenant") == tenant), model, inputs)
     earlier = [found for found in given.earlier() if model.space in found.requires and found.config["known_ms"] <= known_ms]
@@ -136,19 +136,19 @@ def content_vectors(artifact: Artifact, items: pl.DataFrame, now_ms: int) -> Emb
 
 
 def item_embeddings(
-    artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str = BEFORE_RANKING
+    artifacts: Mapping[str, Artifact], lake: Lake, now_ms: int, neighbours: str = BEFORE_RANKING
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
-    """Item embeddings of ``items`` by the item tower, and the MultiBiSage vectors they are made from."""
-    model, inputs = _user_model(artifacts, items, now_ms, neighbours)
+    """Embeddings of the items of ``lake`` by the item tower, and the MultiBiSage vectors they are made from."""
+    model, inputs = _user_model(artifacts, lake, now_ms, neighbours)
     return EmbeddingTable(inputs.ids, model.encode_items(inputs.ids, inputs.vectors), model.space), inputs
 
 
 def _user_model(
-    artifacts: Mapping[str, Artifact], items: pl.DataFrame, now_ms: int, neighbours: str = BEFORE_RANKING
+    artifacts: Mapping[str, Artifact], lake: Lake, now_ms: int, neighbours: str = BEFORE_RANKING
 ) -> tuple[PinnerFormer, EmbeddingTable]:
     from corkboard.embeddings.pinnerformer import PinnerFormer
 
-    return PinnerFormer.from_artifact(artifacts["pinnerformer"]), graph_vectors(artifacts, items, now_ms, neighbours)
+    return PinnerFormer.from_artifact(artifacts["pinnerformer"]), graph_vectors(artifacts, lake, now_ms, neighbours)
 
 
 def histories_of(actions: pl.DataFrame, model: PinnerFormer, inputs: EmbeddingTable) -> Histories:
@@ -162,7 +162,7 @@ def daily_user_vectors(artifacts: Mapping[str, Artifact], lake: Lake, start_ms: 
     """What the nightly batch of each day of [start, end) would have served, by the frozen model on the graph as of ``start_ms``."""
     from corkboard.embeddings.user_vectors import DailyUserVectors
 
-    model, inputs = _user_model(artifacts, lake.items(), start_ms)
+    model, inputs = _user_model(artifacts, lake, start_ms)
     histories = histories_of(lake.actions(end_ms=end_ms), model, inputs)
     return DailyUserVectors(model, histories, inputs, day_of(start_ms), day_of(end_ms - 1), delay_days)
 
@@ -193,7 +193,7 @@ def train_hybrid_ranker(given: StepInput) -> Made:
     days = ranking_days(given.artifacts, given.lake, given.calendar)
     vectors = daily_user_vectors(given.artifacts, given.lake, start_ms, end_ms)
     rows = ranking_rows(given, days, vectors, max(HISTORY_LENGTH, given.config.hybrid.transact.length))
-    embeddings, _ = item_embeddings(given.artifacts, given.lake.items(), start_ms)
+    embeddings, _ = item_embeddings(given.artifacts, given.lake, start_ms)
     held_out = given.calendar.held_out(rows.user_ids)
     progress = partial(given.progress, "training the hybrid ranker")
     trained = train_hybrid(rows, embeddings, held_out, given.config.hybrid, given.seed, progress)
@@ -241,7 +241,7 @@ def ranking_days(artifacts: Mapping[str, Artifact], lake: Lake, calendar: Calend
 
     start_ms, items = calendar.item_cut_ms, lake.items()
     content = content_vectors(artifacts["content"], items, start_ms)
-    embeddings, graph = item_embeddings(artifacts, items, start_ms) if "pinnerformer" in artifacts else (None, None)
+    embeddings, graph = item_embeddings(artifacts, lake, start_ms) if "pinnerformer" in artifacts else (None, None)
     stats = ItemStats.from_artifact(artifacts["stats"])
     neighbours = NeighbourTable.from_artifact(artifacts["item_knn/before_ranking"])
     return ItemDays(lake, start_ms, calendar.rank_cut_ms, content, stats, neighbours, embeddings, graph)

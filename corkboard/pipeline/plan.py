@@ -4,7 +4,9 @@ do is in :mod:`corkboard.pipeline.learned`.
     catalogue  stats  states  content/hashed -> index/hashed                    1  popularity and content
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
-    graphs -> neighbours; content, neighbours -> multibisage -> graph_index     4  + MultiBiSage
+    visual -> visual_index
+    graphs -> neighbours; content, visual, neighbours -> multibisage
+                          -> graph_index                                        4  + MultiBiSage
     multibisage -> pinnerformer -> embedding_index, user_vectors                5  + PinnerFormer
     content, stats, item_knn/before_ranking -> ranker                           6  + ranker
     all of these -> ranker/hybrid                                               7  + TransAct
@@ -22,7 +24,7 @@ from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import ContentConfig
 from corkboard.lake.calendar import DAY_MS, Calendar
-from corkboard.pipeline import graph_steps, learned
+from corkboard.pipeline import graph_steps, learned, visual_steps
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
 from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
@@ -202,18 +204,34 @@ def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
         Step(
             "index", make_index, uncut, settings.retrieval.index, ("content",), code=("corkboard.retrieval.index", "corkboard.embeddings")
         ),
+        *_visual(settings),
         *_graph(settings, towers),
         *_users(settings, towers),
         *_rankers(settings, towers),
     ]
 
 
-_INPUTS = ("content", graph_steps.BEFORE_PAIRS)
+_INPUTS = ("content", visual_steps.VISUAL, graph_steps.BEFORE_PAIRS)
 """What the encoders of the graph learn from."""
-_ITEMS = ("content", graph_steps.BEFORE_RANKING, "multibisage")
-"""What the vectors of items are made from, as of A."""
-_SERVED_ITEMS = ("content", graph_steps.SERVING, "multibisage")
-"""The same, as of the beginning of the last day."""
+_SERVED_ITEMS = ("content", visual_steps.VISUAL, graph_steps.SERVING, "multibisage")
+"""What the vectors of items are made from, as of the beginning of the last day."""
+
+
+def _visual(settings: Settings) -> list[Step]:
+    """What pictures are read by, and the index that they are searched in."""
+    code = (
+        "corkboard.vision",
+        "corkboard.learning",
+        "corkboard.lake.pictures.reading",
+        *(f"corkboard.embeddings.{part}" for part in ("visual", "visual_lake", "visual_network", "visual_training")),
+    )
+    trunk = settings.vision.trunk
+    visual = visual_steps.VisualStepConfig(visual=settings.embeddings.visual, trunk=trunk, weights=visual_steps.weights_digest(trunk))
+    index = ("corkboard.retrieval.binary_index", "corkboard.retrieval.hamming")
+    return [
+        Step("visual", visual_steps.train_visual, before_items_cut, visual, code=code, pictures=True),
+        Step("visual_index", visual_steps.index_visual, uncut, settings.retrieval.binary_index, ("visual",), code=index, pictures=True),
+    ]
 
 
 def _graph(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
@@ -252,7 +270,7 @@ def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     ranking, limits, sources = settings.ranking, settings.state.limits, settings.retrieval.sources
     rows = ("corkboard.ranking", "corkboard.state", "corkboard.retrieval")
     models = ("content", "stats", "item_knn/before_ranking")
-    hybrid_reads = (*models, graph_steps.BEFORE_RANKING, "multibisage", "pinnerformer")
+    hybrid_reads = (*models, visual_steps.VISUAL, graph_steps.BEFORE_RANKING, "multibisage", "pinnerformer")
     hybrid = learned.HybridStepConfig(rows=ranking.rows, hybrid=ranking.hybrid, limits=limits, sources=sources)
     light = learned.LightStepConfig(light=ranking.light, rows=ranking.rows, utility=ranking.utility, limits=limits, sources=sources)
     pointwise = learned.RankerStepConfig(rows=ranking.rows, pointwise=ranking.pointwise, limits=limits, sources=sources)
@@ -268,7 +286,8 @@ def _stages() -> list[Stage]:
     first = {"catalogue": "catalogue", "stats": "stats", "states": "states", "content": "content/hashed", "index": "index/hashed"}
     second = {**first, "item_knn": "item_knn", "boards": "boards"}
     third = {**second, "content": "content", "index": "index"}
-    fourth = {**third, "graphs": "graphs", "multibisage": "multibisage", "graph_index": "graph_index"}
+    pictures = {"visual": "visual", "visual_index": "visual_index"}
+    fourth = {**third, **pictures, "graphs": "graphs", "multibisage": "multibisage", "graph_index": "graph_index"}
     fifth = {**fourth, "pinnerformer": "pinnerformer", "embedding_index": "embedding_index", "user_vectors": "user_vectors"}
     sixth = {**fifth, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}
     seventh = {**sixth, "ranker": "ranker/hybrid"}

@@ -49,15 +49,18 @@ def _standing(item: str, before: dict[str, tuple[int, float]], after: dict[str, 
 
 
 def show(workspace: Workspace, thing: str) -> dict[str, Any]:
-    """Facts about "lake", "calendar", "releases", "graphs", or the release, item or user of that id. Raises :class:`NotFound`."""
-    known = {"lake": _lake, "calendar": _calendar, "releases": _releases, "graphs": _graphs}
+    """Facts about "lake", "calendar", "releases", "graphs", "pictures" (a contact sheet is written), or the release, item or user of that
+
+    id. Raises :class:`NotFound`.
+    """
+    known = {"lake": _lake, "calendar": _calendar, "releases": _releases, "graphs": _graphs, "pictures": _pictures}
     if thing in known:
         return known[thing](workspace)
     for look in (_release, _item, _user):
         facts = look(workspace, thing)
         if facts is not None:
             return facts
-    expected = "lake, calendar, releases, graphs, or the id of a release, an item or a user"
+    expected = "lake, calendar, releases, graphs, pictures, or the id of a release, an item or a user"
     raise NotFound("There is no such thing", found=thing, expected=expected)
 
 
@@ -111,6 +114,23 @@ def _graph_facts(graph: BipartiteGraph) -> dict[str, Any]:
         "linked": len(linked),
         "median_degree": float(np.median(linked)) if len(linked) else 0.0,
         "edges": graph.edges,
+    }
+
+
+def _pictures(workspace: Workspace) -> dict[str, Any]:
+    """Write a contact sheet of the simulated world, a row an item and a column a domain and view, and say where it lies."""
+    from corkboard.world.sheet import COLUMNS, by_category, products_sheet, write_sheet
+
+    if not workspace.has_world:
+        raise NotFound("This workspace holds no simulated world", found=str(workspace.folder), hint="Run `corkboard simulate`.")
+    world = workspace.world()
+    products = world.products()
+    rows = by_category(products)
+    path = write_sheet(workspace.folder / "pictures.png", products_sheet(products, rows, seed=world.config.seed))
+    return {
+        "contact sheet": str(path),
+        "columns": ", ".join(domain for domain, _ in COLUMNS),
+        "rows": ", ".join(world.item_ids[row] for row in rows.tolist()),
     }
 
 

@@ -21,6 +21,7 @@ from corkboard.artifacts import Artifact, Space, content_hash, load_artifact, wr
 from corkboard.config import Section
 from corkboard.lake.calendar import Calendar
 from corkboard.lake.lake import Lake
+from corkboard.lake.pictures.reading import Pictures
 from corkboard.pipeline.ledger import Progress
 
 
@@ -67,6 +68,8 @@ class Step:
     needs: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     variant: str = "default"
+    pictures: bool = False
+    """Whether it looks at pictures: then what addresses have led to is part of its key."""
 
     @property
     def title(self) -> str:
@@ -77,7 +80,8 @@ class Step:
         config = self.config.model_dump(mode="json") if self.config else {}
         read = {name: artifact.id for name, artifact in sorted(inputs.items())}
         cut_ms = self.cut(calendar)
-        return content_hash(self.name, self.variant, self.run.__qualname__, code, config, read, seed, lake.until(cut_ms).snapshot, cut_ms)
+        parts = [self.name, self.variant, self.run.__qualname__, code, config, read, seed, lake.until(cut_ms).snapshot, cut_ms]
+        return content_hash(*parts, *([Pictures(lake.folder).digest] if self.pictures else []))
 
     def find(self, root: Path, key: str) -> Artifact | None:
         """The artefact of this key, where it is whole."""

@@ -14,6 +14,7 @@ from corkboard.graph.graphs import Graphs
 from corkboard.pipeline import graph_steps, learned
 from corkboard.pipeline.build import Builder
 from corkboard.pipeline.graph_steps import BEFORE_RANKING, BEFORE_TEST
+from corkboard.pipeline.visual_steps import VISUAL, visual_vectors
 from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.ranking.ranker import Ranker
 from corkboard.retrieval.item_stats import ItemStats
@@ -34,7 +35,7 @@ class TrainedModels:
 
     def __post_init__(self) -> None:
         calendar = self.builder.calendar
-        before_ranking = ("content", "item_knn/before_ranking", BEFORE_RANKING, "multibisage", "pinnerformer")
+        before_ranking = ("content", VISUAL, "item_knn/before_ranking", BEFORE_RANKING, "multibisage", "pinnerformer")
         allowed = dict.fromkeys(before_ranking, calendar.item_cut_ms)
         allowed |= dict.fromkeys(("graphs/before_test", BEFORE_TEST), calendar.rank_cut_ms)
         self.artifacts = {title: self.builder.artifact(title) for title in allowed}
@@ -89,6 +90,11 @@ class TrainedModels:
         return learned.content_vectors(self.artifacts["content"], self.builder.lake.items(), self.builder.calendar.rank_cut_ms)
 
     @cached_property
+    def visual(self) -> EmbeddingTable | None:
+        """Vectors of the items' pictures, outputs and proxies as of A; None for a lake without pictures."""
+        return visual_vectors(self.artifacts, self.builder.lake.folder, self.builder.lake.items())
+
+    @cached_property
     def graphs(self) -> Graphs:
         """Every graph as of B; each edge is held against the log."""
         graphs = Graphs.from_artifact(self.artifacts["graphs/before_test"])
@@ -98,8 +104,7 @@ class TrainedModels:
     @cached_property
     def graph(self) -> EmbeddingTable:
         """MultiBiSage vectors of every item: weights as of A, neighbours as of B."""
-        items, now_ms = self.builder.lake.items(), self.builder.calendar.rank_cut_ms
-        return graph_steps.graph_vectors(self.artifacts, items, now_ms, BEFORE_TEST)
+        return graph_steps.graph_vectors(self.artifacts, self.builder.lake, self.builder.calendar.rank_cut_ms, BEFORE_TEST)
 
     @cached_property
     def pinsage(self) -> EmbeddingTable:
@@ -108,8 +113,8 @@ class TrainedModels:
 
         artifact = self.builder.artifact("pinsage")
         require_cuts({"pinsage": artifact}, {"pinsage": self.builder.calendar.item_cut_ms})
-        items, now_ms = self.builder.lake.items(), self.builder.calendar.rank_cut_ms
-        return graph_steps.encoded(PinSage.from_artifact(artifact), self.artifacts, items, now_ms, BEFORE_TEST)
+        lake, now_ms = self.builder.lake, self.builder.calendar.rank_cut_ms
+        return graph_steps.encoded(PinSage.from_artifact(artifact), self.artifacts, lake, now_ms, BEFORE_TEST)
 
     @cached_property
     def embeddings(self) -> EmbeddingTable:

@@ -7,7 +7,7 @@ them. A row is therefore valid for the life of this object, and means nothing ou
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from corkboard.retrieval.config import ItemFilter
 
 CODED = ("kind", "category", "creator_id", "brand_id", "merchant_id")
 """Columns that are kept as small integers; -1 is "none"."""
-TEXTS = ("title", "image", "link", "currency")
+TEXTS = ("title", "link", "currency")
 """Columns that are only shown."""
 
 _FILTERS = {"kinds": "kind", "categories": "category", "creators": "creator_id", "brands": "brand_id", "merchants": "merchant_id"}
@@ -61,6 +61,7 @@ class Catalogue:
         self._row_of = {item_id: row for row, item_id in enumerate(self.ids)}
         self._coded = {name: _CodedColumn(items[name]) for name in CODED}
         self._texts = {name: items[name].to_list() for name in TEXTS}
+        self._images: list[Sequence[str]] = items["images"].to_list()
         self._created_ms = items["created_ms"].to_numpy().copy()
         self._price_minor = items["price_minor"].to_numpy().copy()
         self._available = items["available"].to_numpy().copy()
@@ -122,6 +123,10 @@ class Catalogue:
             return self._texts[column][row]
         code = int(self._coded[column].buffer[row])
         return None if code < 0 else self._coded[column].names[code]
+
+    def images(self, row: int) -> Sequence[str]:
+        """What an item shows, in its order. The first that has a picture is its main one; where pictures lie is not known here."""
+        return self._images[row]
 
     def rows_with(self, column: str, code: int) -> np.ndarray:
         """int64 rows whose ``column`` has ``code``, in time that does not grow with the catalogue."""
@@ -196,13 +201,12 @@ class Catalogue:
             if created_ms is None and column.buffer[row] != code and row < self.frozen and row not in self._moved:
                 self._moved.append(row)
             column.buffer[row] = code
-        images = item.get("images") or [None]
-        shown = {"title": item.get("title"), "image": images[0], "link": item.get("link"), "currency": item.get("currency")}
-        for name, texts in self._texts.items():
+        shown = {name: (texts, item.get(name)) for name, texts in self._texts.items()}
+        for texts, value in (*shown.values(), (self._images, item.get("images") or [])):
             if created_ms is None:
-                texts[row] = shown[name]
+                texts[row] = value
             else:
-                texts.append(shown[name])
+                texts.append(value)
         price = item.get("price_minor")
         self._price_minor[row] = _NO_PRICE if price is None else int(price)
         if created_ms is not None:
@@ -240,16 +244,17 @@ def _grown(buffer: np.ndarray, room: int) -> np.ndarray:
 
 def _serving_columns(items: pl.DataFrame) -> pl.DataFrame:
     """The columns that serving keeps, with defaults where the lake has nulls or the column is absent."""
-    if "image" not in items.columns and "images" in items.columns:
-        items = items.with_columns(image=pl.col("images").list.first())
+    if "images" not in items.columns and "image" in items.columns:  # of a release that was built when only the first was kept
+        items = items.with_columns(images=pl.concat_list("image").list.drop_nulls())
     if "created_ms" not in items.columns and "time_ms" in items.columns:
         items = items.with_columns(created_ms=pl.col("time_ms"))
     kinds: dict[str, Any] = {"item_id": pl.String, "created_ms": pl.Int64, "price_minor": pl.Int64, "available": pl.Boolean}
-    kinds |= dict.fromkeys(CODED + TEXTS, pl.String)
+    kinds |= {**dict.fromkeys(CODED + TEXTS, pl.String), "images": pl.List(pl.String)}
     columns = [pl.col(name).cast(kind) if name in items.columns else pl.lit(None, kind).alias(name) for name, kind in kinds.items()]
     return items.select(columns).with_columns(
         pl.col("kind").fill_null("pin"),
         pl.col("available").fill_null(True),
         pl.col("price_minor").fill_null(_NO_PRICE),
         pl.col("created_ms").fill_null(0),
+        pl.col("images").fill_null([]),
     )

@@ -107,6 +107,27 @@ class IndexConfig(Section):
     """When at most this share of the items is allowed, they are searched exactly, however many they are."""
 
 
+class BinaryIndexConfig(Section):
+    """How an index of packed bits is searched."""
+
+    candidates: int = Field(default=400, ge=1)
+    """So many of the nearest codes, at least twice what is asked for, are scored again by vectors."""
+    exact_below: int = Field(default=200_000, ge=0)
+    """Smaller indexes are read whole by every search."""
+    cells_per_root: float = Field(default=4.0, gt=0)
+    """Larger ones have this times the root of the number of items as cells of alike codes."""
+    probes: int = Field(default=32, ge=1)
+    """How many cells an unfiltered search reads; more in inverse proportion to the share of allowed items."""
+    exact_share: float = Field(default=0.05, ge=0, le=1)
+    """When at most this share of the items is allowed, every cell is read."""
+    few: int = Field(default=2_000, ge=0)
+    """That many allowed items are looked up one by one, and nothing else is read."""
+    iterations: int = Field(default=6, ge=0)
+    """Rounds of k-means that make the cells."""
+    sample_per_cell: int = Field(default=32, ge=1)
+    """Codes a cell that k-means looks at."""
+
+
 class BoardConfig(Section):
     """Which items lie on the same boards."""
 
@@ -273,6 +294,8 @@ class RetrievalConfig(Section):
     """Neighbours by boards."""
     index: IndexConfig = IndexConfig()
     """The nearest-neighbour index."""
+    binary_index: BinaryIndexConfig = BinaryIndexConfig()
+    """The index of packed bits."""
     sources: SourceConfig = SourceConfig()
     """Candidate sources and their blend."""
     related: RelatedConfig = RelatedConfig()

@@ -8,17 +8,22 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import orjson
 
 from corkboard.artifacts import Release
 from corkboard.errors import NotFound, StoreError
 from corkboard.feed.home import SURFACES_SERVED
 from corkboard.feed.page import Page, RecommendRequest
+from corkboard.feed.visual import VISUAL
+from corkboard.lake.pictures.config import PictureLimits
 from corkboard.lake.schema import DEFAULT_TENANT, Refusal, validate_event
 from corkboard.pipeline.purge import purge_at_rest, purge_user
-from corkboard.serving.bodies import RecommendBody, Refused, parse_events, parse_recommend, parse_weights
+from corkboard.serving.bodies import IMAGE, RecommendBody, Refused, form_body, parse_events, parse_recommend, parse_weights
 from corkboard.serving.config import ServingConfig
+from corkboard.serving.images import Served, Upload, read_upload
 from corkboard.serving.live import Live, LiveEngine, describe
+from corkboard.serving.multipart import read_form
 from corkboard.serving.people import user_view
 from corkboard.serving.problems import Problem
 
@@ -42,7 +47,7 @@ class Answers:
     """The routes of ``/v1`` and the probes over one engine."""
 
     def __init__(self, engine: LiveEngine, config: ServingConfig):
-        self.engine, self.config = engine, config
+        self.engine, self.config, self.limits = engine, config, PictureLimits()
         self._later = ThreadPoolExecutor(1, "purge")
 
     def close(self) -> None:
@@ -53,7 +58,25 @@ class Answers:
 
     def recommend(self, body: bytes) -> tuple[bytes, dict[str, str]]:
         """A page for the request in ``body``, and the header that says where its time went (Server-Timing, in ms)."""
-        asked = parse_recommend(body, SURFACES_SERVED)
+        return self._recommend(parse_recommend(body, SURFACES_SERVED), None)
+
+    def form(self, content_type: str, body: bytes) -> tuple[RecommendBody, Upload]:
+        """The request and the picture of a form. Raises :class:`Problem` 400, 413 or 415."""
+        parts = read_form(content_type, body)
+        if IMAGE not in parts:
+            raise Problem(400, "bad_form", "The form has no picture", found=sorted(parts), expected=f"a file in the field {IMAGE}")
+        asked = parse_recommend(form_body(parts), SURFACES_SERVED, with_image=True)
+        return asked, read_upload(parts[IMAGE].data, asked.crop, self.limits)
+
+    def recommend_alike(self, asked: RecommendBody, upload: Upload) -> tuple[bytes, dict[str, str]]:
+        """As :meth:`recommend`, for a picture that came with the request."""
+        return self._recommend(asked, upload)
+
+    def _recommend(self, asked: RecommendBody, upload: Upload | None) -> tuple[bytes, dict[str, str]]:
+        image_hash = None if upload is None else upload.hash
+        image = None if upload is None else upload.rgb
+        if upload is None and asked.surface == VISUAL:
+            image, image_hash = self._picture_of(asked)
         request = RecommendRequest(
             surface=asked.surface or "home",
             user_id=asked.user_id,
@@ -65,12 +88,29 @@ class Answers:
             explain=asked.explain,
             item_id=asked.item_id,
             query=asked.query,
+            image=image,
+            image_hash=image_hash,
+            crop=asked.crop,
         )
         page, live = self.engine.recommend(request)
         answer = _empty_page() if page is None or live is None else self._page(page, live, asked)
         for note in answer["notes"]:
             self.engine.metrics.notes.add(note["code"])
         return orjson.dumps(answer, option=_OPTIONS), {"server-timing": _timing(page)}
+
+    def _picture_of(self, asked: RecommendBody) -> tuple[np.ndarray | None, str | None]:
+        """Of the item that is asked with: its picture where only a part of it counts, for the index knows the whole; and its hash."""
+        live = self.engine.live
+        if live is None:
+            return None, None
+        row = -1 if asked.item_id is None else live.feed.catalogue.row(asked.item_id)
+        found = None if row < 0 else self.engine.images.main(live.feed.catalogue.images(row))
+        if asked.crop is None:
+            return None, found
+        try:
+            return self.engine.images.rgb(found or ""), found
+        except NotFound:
+            raise Problem(400, "bad_input", "The item has no picture to take a part of", found=asked.item_id, expected="no crop") from None
 
     def _page(self, page: Page, live: Live, asked: RecommendBody) -> dict[str, Any]:
         answer = page.to_dict()
@@ -79,7 +119,9 @@ class Answers:
         answer["notes"] += [_note(code) for code in codes]
         if asked.details:
             for item in answer["items"]:
-                item["item"] = describe(live.feed.catalogue, item["item_id"])
+                item["item"] = describe(live.feed.catalogue, item["item_id"], self.engine.images)
+        if asked.surface == VISUAL:
+            answer["image_hash"] = page.served["context_image_hash"]
         self.engine.metrics.pages.add(live.release.id)
         return answer
 
@@ -93,6 +135,10 @@ class Answers:
         if not found:
             raise NotFound("The live release knows no such item", found=item_id)
         return orjson.dumps(found[0])
+
+    def image(self, wanted: str, side: str | None) -> Served:
+        """A picture of the lake."""
+        return self.engine.images.picture(wanted, side)
 
     # --------------------------------------------------------------------------------------------------------------- events
 

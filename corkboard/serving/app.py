@@ -24,10 +24,15 @@ from corkboard.serving.answers import Answers
 from corkboard.serving.config import ServingConfig
 from corkboard.serving.gate import Gate, Keys, on_http_exception, on_problem, read_body
 from corkboard.serving.live import LiveEngine
+from corkboard.serving.multipart import MULTIPART, media_type
 from corkboard.serving.openapi import ROUTES, api_description
 from corkboard.serving.problems import JSON, Problem
 from corkboard.serving.static import PageFiles
 
+PAINTERS = 2
+"""Threads that decode pictures and make smaller ones: a picture of 25 million pixels takes some 200 MB for a moment."""
+FORM_BYTES = 256 * 1024
+"""What a form may hold beside its picture, a cursor that carries many ids included."""
 WRITERS = 8
 """Threads that wait for the store to keep events; the store joins their writes into one commit."""
 
@@ -37,13 +42,15 @@ Answer = TypeVar("Answer")
 class Threads:
     """Where blocking work runs: pages in a few threads, because they compute; the rest in others, because it waits.
 
-    Probes have a thread of their own, so that a store that keeps everybody waiting does not look like a dead process.
+    Pictures are decoded in others again. Probes have a thread of their own, so that a store that keeps everybody waiting does not look
+    like a dead process.
     """
 
     def __init__(self, config: ServingConfig):
         self._pages = ThreadPoolExecutor(config.threads, "pages")
         self._waiting = ThreadPoolExecutor(WRITERS, "store")
         self._probes = ThreadPoolExecutor(1, "probes")
+        self._pictures = ThreadPoolExecutor(PAINTERS, "pictures")
 
     async def page(self, work: Callable[..., Answer], *given: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pages, work, *given)
@@ -54,8 +61,11 @@ class Threads:
     async def probe(self, work: Callable[..., Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._probes, work)
 
+    async def paint(self, work: Callable[..., Answer], *given: object) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._pictures, work, *given)
+
     def close(self) -> None:
-        for pool in (self._pages, self._waiting, self._probes):
+        for pool in (self._pages, self._waiting, self._probes, self._pictures):
             pool.shutdown()
 
 
@@ -88,12 +98,50 @@ def create_app(engine: LiveEngine, config: ServingConfig | None = None) -> FastA
     return app
 
 
+class Uploads:
+    """Lets in a few pictures at a time, each for a bounded time, so that nobody fills the memory with them."""
+
+    def __init__(self, most: int, seconds: float, max_bytes: int):
+        self._left, self._seconds, self._max_bytes = most, seconds, max_bytes
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of ``request``. Raises :class:`Problem` 413, 503 where too many are on their way and 408 where it takes too long."""
+        if not self._left:
+            raise Problem(503, "busy", "Too many pictures come in at the same time", hint="Try again in a moment.")
+        self._left -= 1
+        try:
+            yield await asyncio.wait_for(read_body(request, self._max_bytes), self._seconds)
+        except TimeoutError:
+            raise Problem(408, "too_slow", "The picture took too long to come in", expected=f"at most {self._seconds:g} s") from None
+        finally:
+            self._left += 1
+
+
 def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
     engine, max_bytes = answers.engine, answers.config.max_body_bytes
 
+    uploads = Uploads(answers.config.uploads, answers.config.upload_s, answers.limits.max_bytes + FORM_BYTES)
+
     async def recommend(request: Request) -> Response:
+        content_type = request.headers.get("content-type", "")
+        kind = media_type(content_type)
+        if kind == MULTIPART:
+            async with uploads.body(request) as body:
+                asked, upload = await threads.paint(answers.form, content_type, body)
+                return _json(*await threads.page(answers.recommend_alike, asked, upload))  # still counted: it waits with its pixels
+        if kind.startswith("image/"):
+            raise Problem(415, "not_a_form", "A picture comes as a field of a form", found=kind, expected=f"{MULTIPART} with a field image")
         body = await read_body(request, max_bytes)
         return _json(*await threads.page(answers.recommend, body))
+
+    async def images(request: Request) -> Response:
+        served = await threads.paint(answers.image, request.path_params["hash"], request.query_params.get("side"))
+        reach = "private" if answers.config.api_keys else "public"
+        headers = {"etag": served.tag, "cache-control": f"{reach}, max-age=31536000, immutable"}
+        if request.headers.get("if-none-match") == served.tag:
+            return Response(status_code=304, headers=headers)
+        return Response(served.data, headers=headers, media_type=served.media_type)
 
     async def events(request: Request) -> Response:
         body = await read_body(request, max_bytes)
@@ -143,7 +191,7 @@ def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
             description.append(orjson.dumps(api_description(__version__)))
         return Response(description[0], media_type=JSON)
 
-    pages = [recommend, events, explain, items, users, user_state, delete_user]
+    pages = [recommend, events, explain, items, images, users, user_state, delete_user]
     running = [releases, promote, utility, set_utility, health, ready, metrics, openapi]
     for handler in (*pages, *running):
         route = ROUTES[handler.__name__]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 import orjson
 from msgspec import Meta, Struct
 
+from corkboard.errors import InputError
+from corkboard.feed.visual import checked_crop, parse_crop
 from corkboard.lake.schema import SESSION_KEY
 from corkboard.ranking.config import UtilityWeights
+from corkboard.serving.multipart import Part
 from corkboard.serving.problems import Problem, shown
 
 MAX_ID_BYTES = 512
@@ -28,12 +31,20 @@ _MISSING = re.compile(r"missing required field `(?P<path>[^`]*)`")
 class RecommendBody(Struct, forbid_unknown_fields=True):
     """The body of ``POST /v1/recommend``. ``user_id`` or ``session_id`` must be there."""
 
-    surface: Annotated[str | None, Meta(description="Left out, it is related where item_id is given, else home.")] = None
+    surface: Annotated[
+        str | None, Meta(description="Left out, it is visual where a picture comes with it, related where item_id is given, else home.")
+    ] = None
     user_id: Id | None = None
     session_id: Id | None = None
     tenant: Id = "default"
-    item_id: Annotated[Id | None, Meta(description="The item that a related page belongs to; of that surface alone.")] = None
+    item_id: Annotated[
+        Id | None, Meta(description="The item that a related page belongs to, or whose picture a visual one looks like.")
+    ] = None
     query: Annotated[str, Meta(max_length=1000)] | None = None
+    crop: Annotated[
+        tuple[float, float, float, float] | None,
+        Meta(description="The part of the picture that counts: x0, y0, x1, y1 as shares of it, upright; of the surface visual alone."),
+    ] = None
     k: Annotated[int, Meta(ge=1, le=1000)] = 25
     cursor: Annotated[str, Meta(max_length=65_536)] | None = None
     filter: dict[str, Any] | None = None
@@ -46,16 +57,18 @@ class RecommendBody(Struct, forbid_unknown_fields=True):
 _decode_recommend = msgspec.json.Decoder(RecommendBody).decode
 
 
-def parse_recommend(body: bytes, surfaces: Sequence[str]) -> RecommendBody:
-    """The request in ``body``, its surface filled in. Raises :class:`Problem` (400) with the nearest known name for an unknown key or
-    surface, and where surface and item do not go together: a page that left the item out would look like an answer to it.
+def parse_recommend(body: bytes, surfaces: Sequence[str], with_image: bool = False) -> RecommendBody:
+    """The request in ``body``, its surface filled in; ``with_image`` says that a picture came beside it.
+
+    Raises :class:`Problem` (400) with the nearest known name for an unknown key or surface, and where surface, item and picture do not go
+    together: a page that left one of them out would look like an answer to it.
     """
     try:
         asked = _decode_recommend(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain_refusal(body, error, RecommendBody) from None
     if asked.surface is None:
-        asked.surface = "home" if asked.item_id is None else "related"
+        asked.surface = "visual" if with_image else "home" if asked.item_id is None else "related"
     if asked.surface not in surfaces:
         raise Problem(
             400,
@@ -73,14 +86,20 @@ def parse_recommend(body: bytes, surfaces: Sequence[str]) -> RecommendBody:
             expected="user_id or session_id",
             hint="For a visitor without a name send any session_id.",
         )
-    _check_item(asked)
+    _check_item(asked, with_image)
     for name in ("user_id", "session_id", "tenant", "item_id"):
         _check_id(name, getattr(asked, name))
     return asked
 
 
-def _check_item(asked: RecommendBody) -> None:
-    """A related page is beside an item, and no other page is."""
+def _check_item(asked: RecommendBody, with_image: bool) -> None:
+    """A related page is beside an item, a visual one looks like a picture, which may be that of an item, and no other page takes either."""
+    if asked.surface == "visual":
+        _check_picture(asked, with_image)
+        return
+    if with_image or asked.crop is not None:
+        what = "a picture" if with_image else "a part of one"
+        raise Problem(400, "bad_input", f"The surface {asked.surface} takes no picture", found=what, expected="the surface visual")
     if asked.surface == "related" and asked.item_id is None:
         raise Problem(400, "bad_input", "A related page belongs to an item", expected="item_id")
     if asked.surface != "related" and asked.item_id is not None:
@@ -89,9 +108,73 @@ def _check_item(asked: RecommendBody) -> None:
             "bad_input",
             f"The surface {asked.surface} takes no item",
             found=asked.item_id,
-            expected="item_id with the surface related alone",
+            expected="item_id with the surfaces related and visual alone",
             hint="Leave surface out, or leave item_id out.",
         )
+
+
+def _check_picture(asked: RecommendBody, with_image: bool) -> None:
+    if not with_image and asked.item_id is None:
+        hint = "Send the picture as the field image of multipart/form-data."
+        raise Problem(400, "bad_input", "A visual page looks like a picture", expected="image, or the item_id of an item", hint=hint)
+    if asked.crop is not None:
+        try:
+            checked_crop(asked.crop)
+        except InputError as error:
+            raise Problem.of(error) from None
+
+
+def form_body(parts: Mapping[str, Part]) -> bytes:
+    """The fields of a form as the JSON object that says the same, for :func:`parse_recommend`; files are left out.
+
+    ``k`` is a whole number, ``explain`` and ``details`` are true or false, ``filter`` is a JSON object and ``crop`` "x0,y0,x1,y1". What is
+    not keeps its text, for the verdict on the object to name. Raises :class:`Problem` 400 for a file of any other name than ``image``.
+    """
+    value: dict[str, Any] = {}
+    for name, part in parts.items():
+        if name == IMAGE:
+            continue
+        if part.filename is not None:
+            raise Problem(400, "unknown_key", "No file of this name is taken", found=name, expected=IMAGE, hint=_near(name, [IMAGE]))
+        text = part.text()
+        value[name] = _FIELDS[name](text) if name in _FIELDS else text
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # less deep than what can be read
+        raise Problem(400, "bad_input", "The filter is nested too deeply", expected="an object as in JSON requests") from None
+
+
+def _whole_number(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
+
+
+def _truth(text: str) -> bool | str:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+
+
+def _object(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return parse_crop(text)
+    except InputError as error:
+        raise Problem.of(error) from None
+
+
+IMAGE = "image"
+"""The field of a form that holds the picture."""
+_FIELDS: Mapping[str, Callable[[str], Any]] = {
+    "k": _whole_number,
+    "explain": _truth,
+    "details": _truth,
+    "filter": _object,
+    "crop": _shares,
+}
 
 
 def _check_id(name: str, value: str | None) -> None:

@@ -31,6 +31,13 @@ class ServingConfig(Section):
     """How often the live release is looked up, in seconds."""
     release_retry_s: float = Field(default=15.0, gt=0)
     """How long a release that failed to load is left alone before it is tried again, in seconds."""
+    uploads: int = Field(default=8, ge=1)
+    """Requests with a picture at the same time; more are answered with 503. Each is held in memory until its page is there: at most 8 MB,
+    and its pixels, at most 75 MB."""
+    upload_s: float = Field(default=30.0, gt=0)
+    """How long one of them may take to come in, in seconds."""
+    picture_cache_mb: int = Field(default=32, ge=0)
+    """What is kept of smaller sizes of the lake's pictures, in megabytes a process."""
     page: bool = True
     """Serve the web page at `/`."""
     sample_users: int = Field(default=6, ge=0, le=50)

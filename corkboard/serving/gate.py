@@ -27,14 +27,15 @@ _POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' data:",
+        "img-src 'self' data: blob:",
         "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
     ]
 )
-"""The page is made of its own files and talks to its own server; nothing else runs, loads or frames it."""
+"""The page is made of its own files and talks to its own server; nothing else runs, loads or frames it. ``blob:`` is for pictures that a
+person chose and that the page shows before they are sent."""
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),

@@ -21,6 +21,7 @@ from corkboard.feed.weights import UNUSABLE, WorkspaceWeights
 from corkboard.ranking.config import UtilityWeights
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.serving.config import ServingConfig
+from corkboard.serving.images import Images
 from corkboard.serving.metrics import Metrics
 from corkboard.state.base import BaseStates
 from corkboard.state.stores import Store
@@ -121,6 +122,7 @@ class LiveEngine:
         self.config = config or ServingConfig()
         self.metrics = metrics or Metrics()
         self.weights = weights or WorkspaceWeights(releases.folder.parent, UtilityWeights())
+        self.images = Images(self.workspace / "lake", self.config.picture_cache_mb << 20)
         self.weights_failure: str | None = None
         """Why ``utility.toml`` could not be followed; None while it can."""
         self._weights_stamp: bytes | None = None
@@ -303,7 +305,7 @@ class LiveEngine:
         if live is None:
             return []
         self._catch_up(live)
-        return [entry for item_id in item_ids if (entry := describe(live.feed.catalogue, item_id)) is not None]
+        return [entry for item_id in item_ids if (entry := describe(live.feed.catalogue, item_id, self.images)) is not None]
 
     def sample_users(self) -> list[dict[str, Any]]:
         """Some users with the number of their actions, longest history first."""
@@ -347,8 +349,8 @@ class LiveEngine:
         gauge("corkboard_store_up", "1 where the store answers.", (), lambda: {(): float(self.store_works())})
 
 
-def describe(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
-    """What is shown of an item; None where it is unknown."""
+def describe(catalogue: Catalogue, item_id: str, images: Images) -> dict[str, Any] | None:
+    """What is shown of an item, its picture by the address that it has here; None where it is unknown."""
     row = catalogue.row(item_id)
     if row < 0:
         return None
@@ -356,8 +358,9 @@ def describe(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
     entry: dict[str, Any] = {"item_id": item_id}
     entry |= {
         name: catalogue.value(name, row)
-        for name in ("title", "kind", "category", "creator_id", "brand_id", "merchant_id", "link", "image", "currency")
+        for name in ("title", "kind", "category", "creator_id", "brand_id", "merchant_id", "link", "currency")
     }
+    entry |= images.shown(catalogue.images(row))
     return {
         **entry,
         "price_minor": None if price < 0 else price,

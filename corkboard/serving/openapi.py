@@ -6,7 +6,8 @@ What events may hold is read from the tables of the lake, so that the descriptio
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,7 +16,9 @@ import polars as pl
 from corkboard.feed.home import SURFACES_SERVED
 from corkboard.lake.schema import ACTIONS, EVENT_TABLE, KINDS, SURFACES, TABLES, Column
 from corkboard.ranking.config import UtilityWeights
-from corkboard.serving.bodies import RecommendBody
+from corkboard.serving.bodies import IMAGE, RecommendBody
+from corkboard.serving.images import SIDES
+from corkboard.serving.multipart import MULTIPART
 
 Schema = dict[str, Any]
 
@@ -31,6 +34,9 @@ class Route:
     body: str | None = None
     errors: tuple[int, ...] = ()
     tenant: bool = False
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    form: str | None = None
+    """The schema of the same request as a form with a file."""
 
 
 ROUTES: dict[str, Route] = {
@@ -40,15 +46,25 @@ ROUTES: dict[str, Route] = {
     "recommend": Route(
         "POST",
         "/v1/recommend",
-        "A page for somebody, or beside an item. Always a page: what could not be computed is named in notes.",
+        "A page for somebody, beside an item, or of items that look like a picture. Always a page: what could not be computed is named in "
+        "notes.",
         "Page",
         "RecommendBody",
-        (400, 413),
+        (400, 408, 413, 415, 503),
+        form="RecommendForm",
     ),
     "explain": Route(
         "GET", "/v1/explain/{request_id}/{item_id:path}", "Why an item is on a page, or why it is not.", "Explanation", errors=(404, 503)
     ),
     "items": Route("GET", "/v1/items/{item_id:path}", "The catalogue entry of an item, live ones included.", "Item", errors=(404,)),
+    "images": Route(
+        "GET",
+        "/v1/images/{hash}",
+        "A picture of the lake by its sha256, as an image that never changes.",
+        None,
+        errors=(400, 404),
+        query={"side": {"type": "integer", "enum": list(SIDES), "description": "The longer side in px; left out, as it is kept."}},
+    ),
     "users": Route("GET", "/v1/users", "A few known users with their number of actions, for the page to offer.", "Users"),
     "user_state": Route(
         "GET",
@@ -93,9 +109,13 @@ _SAID = {
     400: "The request is wrong.",
     401: "An API key is needed.",
     404: "It is not there.",
+    408: "It took too long to come in.",
     413: "The body is too large.",
+    415: "It is of a kind that is not read here.",
     503: "Something here does not work just now; try again.",
 }
+_BARE = {"metrics": "text/plain", "images": "image/*"}
+"""What routes answer that do not answer JSON of a known form."""
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 
 
@@ -115,7 +135,7 @@ def api_description(version: str) -> Schema:
 
 
 def _operation(name: str, route: Route) -> Schema:
-    answer = _content(_ref(route.answer)) if route.answer else {"text/plain" if name == "metrics" else "application/json": {}}
+    answer = _content(_ref(route.answer)) if route.answer else {_BARE.get(name, "application/json"): {}}
     errors = {*route.errors, *([401] if route.path.startswith("/v1/") else [])}
     operation: Schema = {
         "operationId": name,
@@ -123,12 +143,15 @@ def _operation(name: str, route: Route) -> Schema:
         "parameters": [_path_parameter(found) for found in _PARAMETER.findall(route.path)],
         "responses": {"200": {"description": "Fine.", "content": answer}},
     }
+    for given, schema in route.query.items():
+        operation["parameters"].append({"name": given, "in": "query", "schema": schema})
     if route.tenant:
         operation["parameters"].append({"name": "tenant", "in": "query", "schema": {"type": "string", "default": "default"}})
     for status in sorted(errors):
         operation["responses"][str(status)] = {"description": _SAID[status], "content": _content(_ref("Error"))}
     if route.body:
-        operation["requestBody"] = {"required": True, "content": _content(_ref(route.body))}
+        form = {} if route.form is None else {MULTIPART: {"schema": _ref(route.form)}}
+        operation["requestBody"] = {"required": True, "content": _content(_ref(route.body)) | form}
     return operation
 
 
@@ -168,6 +191,10 @@ def _map(of: Schema) -> Schema:
 def _schemas() -> dict[str, Schema]:
     _, bodies = msgspec.json.schema_components([RecommendBody], ref_template="#/components/schemas/{name}")
     body = bodies["RecommendBody"]["properties"]
+    shares = {"type": "string", "description": f"x0,y0,x1,y1. {body['crop'].get('description', '')}"}
+    picture = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or GIF, at most 8 MB."}
+    texts = {"filter": {"type": "string", "description": "A JSON object."}, "crop": shares, IMAGE: picture}
+    form = {"type": "object", "properties": {**body, **texts}, "required": [IMAGE]}
     body["surface"] = {"enum": [*SURFACES_SERVED, None], "default": None, "description": body["surface"]["description"]}
     events = {_event_name(kind): _event(kind) for kind in EVENT_TABLE}
     event = {
@@ -175,6 +202,7 @@ def _schemas() -> dict[str, Schema]:
         "discriminator": {"propertyName": "event", "mapping": {kind: _ref(_event_name(kind))["$ref"] for kind in EVENT_TABLE}},
     }
     several = {"oneOf": [_list(_ref("Event")), _ref("Event"), _object({"events": _list(_ref("Event"))})]}
+    bodies["RecommendForm"] = form
     return {**bodies, **events, "Event": event, "Events": several, **_page_schemas(), **_user_schemas(), **_release_schemas()}
 
 
@@ -193,6 +221,7 @@ def _page_schemas() -> dict[str, Schema]:
         "next_cursor": _MAYBE_TEXT,
         "notes": _list(note),
     }
+    looks = {"image_hash": {**_MAYBE_TEXT, "description": "Of a visual page: the sha256 of the picture that it looks like."}}
     stage = _object({"rank": _WHOLE, "score": _NUMBER}, {"of": _WHOLE})
     why = {
         "request_id": _TEXT,
@@ -212,17 +241,21 @@ def _page_schemas() -> dict[str, Schema]:
         "time_ms": _WHOLE,
         "user_id": _MAYBE_TEXT,
         "beside": _TEXT,
+        "looks_like": _object({"item_id": _MAYBE_TEXT, "image_hash": _MAYBE_TEXT}),
     }
     names = ("title", "category", "creator_id", "brand_id", "merchant_id", "link", "image", "currency")
     item = _object(
         {"item_id": _TEXT, "kind": {"enum": list(KINDS)}, "available": {"type": "boolean"}, "created_ms": _WHOLE},
-        {**dict.fromkeys(names, _MAYBE_TEXT), "price_minor": {"type": ["integer", "null"]}},
+        {
+            **dict.fromkeys(names, _MAYBE_TEXT),
+            **{name: {"type": ["integer", "null"]} for name in ("price_minor", "image_width", "image_height")},
+        },
     )
     error = {"code": _TEXT, "message": _TEXT, "found": _ANY, "expected": _ANY, "hint": _MAYBE_TEXT, "request_id": _TEXT}
     return {
         "Error": _object({"error": _object(error)}),
         "Taken": _object({"accepted": _WHOLE, "duplicates": _WHOLE, "rejected": _list(rejected)}),
-        "Page": _object(page),
+        "Page": _object(page, looks),
         "Explanation": _object(why, more),
         "Item": item,
     }

@@ -2,13 +2,14 @@
 
 world = World(WorldConfig(seed=7))
 world.tables()                                            what an outsider may know, ready for the lake
+world.picture_bytes()                                     the pictures that its items carry
 world.respond("u1", item_ids, time_ms)                    what this person does with that page, by the code that made the log
 world.oracle("u1", item_ids, time_ms, action="save")      how likely that was
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,8 +26,10 @@ from corkboard.world.config import WorldConfig
 from corkboard.world.live import Live, Shown
 from corkboard.world.log import SURFACES
 from corkboard.world.looks import Looks
+from corkboard.world.main_pictures import MainPictures
 from corkboard.world.oracle import Oracle, expected_utility
 from corkboard.world.people import INTERESTS, People
+from corkboard.world.rendering import Products
 from corkboard.world.requests import random_requests
 from corkboard.world.simulate import Simulation
 from corkboard.world.vocabulary import FACETS, PICTURE_FACETS
@@ -69,12 +72,25 @@ class World:
         b, log, (pages, actions) = self.behaviour, self.simulation.log, self.simulation.made
         happened = np.flatnonzero(log.actions.whole()["time_ms"][:actions] < self.config.end_ms)
         return {
-            "items": tables.items_table(self.config, b.catalogue),
+            "items": tables.items_table(self.config, b.catalogue, self.main_pictures.images),
             "users": tables.users_table(self.config, b.people),
             "boards": tables.boards_table(self.config, b.people, b.boards),
             "impressions": tables.impressions_table(self.config, self.names, log, pages),
             "actions": tables.actions_table(self.names, b.catalogue, log, happened),
         }
+
+    @cached_property
+    def main_pictures(self) -> MainPictures:
+        """The picture that each item carries into the lake; none where ``config.pictures`` is 0. Drawn the first time it is needed."""
+        return MainPictures.make(self.config, self.behaviour.catalogue)
+
+    def picture_bytes(self) -> Iterator[tuple[str, bytes]]:
+        """(item_id, JPEG bytes) of every item's picture: what ``sha256:...`` in the column ``images`` is the hash of."""
+        return zip(self.item_ids, self.main_pictures.files, strict=False)
+
+    def products(self) -> Products:
+        """What is drawn of the items, row by row as ``item_ids``: for pictures in other domains and views, and for scenes."""
+        return Products.of_world(self.behaviour.catalogue, self.config.seed)
 
     def realism(self) -> dict[str, float]:
         """Figures of this world that are held against public logs in docs/decisions/0002-world.md."""
@@ -93,7 +109,7 @@ class World:
     def pictures(self) -> pl.DataFrame:
         """item_id, pattern, shade, style: the picture facets as they show (null: they do not), to draw pictures from.
 
-        They occur in no lake table: only who looks at pictures may know them.
+        They occur in no column of the lake: only who looks at pictures may know them.
         """
         return pl.DataFrame(
             {"item_id": self.item_ids, **{name: _words(name, self.behaviour.catalogue.observed[name]) for name in PICTURE_FACETS}}

@@ -8,7 +8,7 @@ import pytest
 
 from corkboard.artifacts import EmbeddingTable, Space
 from corkboard.experiments import graph_claims as name
-from corkboard.experiments.graph import graph_jobs
+from corkboard.experiments.graph import graph_jobs, pictured_jobs
 from corkboard.experiments.graph_config import GraphExperimentConfig
 from corkboard.experiments.graph_models import ENCODERS, Bench, first_neighbours, one_list, uniform_neighbours
 from corkboard.experiments.item_scorers import VectorItems
@@ -227,6 +227,22 @@ def test_a_learned_user_vector_learns_on_the_graph_before_the_pairs_and_is_asked
     np.testing.assert_array_equal(read["asked"][:, 0], now)
     np.testing.assert_array_equal(users.inputs.vectors[:, 0], now[known])
     assert before[known].sum() < now[known].sum()
+
+
+def test_pictures_are_read_where_a_world_has_them(tmp_path):
+    """In a tiny world with pictures, and with texts that tell what they show; whose encoder has another part of features."""
+    config = GraphExperimentConfig.quick()
+    config = config.model_copy(update={"world": config.world.model_copy(update={"pictures": 48})})
+    jobs = pictured_jobs(config, [101])
+    assert [job.name for job in jobs] == [f"{world}, seed 101, pictures" for world in (MAIN, name.TOLD)]
+    store = UserRunStore(tmp_path / "runs", "d", "c")
+    finished = run_jobs(jobs, store, tmp_path, 10, lambda line: None, workers=0)
+    assert finished.failed == {}
+    plain, pictured, content, pictures = (store.by_user(run)["recall@100"] for run in jobs[0].runs)
+    assert plain.weight.tolist() == pictured.weight.tolist() == pictures.weight.tolist() == content.weight.tolist()
+    assert len({plain.value, pictured.value, pictures.value}) == 3
+    told = store.by_user(jobs[1].runs[2])["recall@100"]
+    assert told.value != content.value  # other words, another tower
 
 
 def test_what_people_have_acted_on_is_not_listed_to_them(bench):

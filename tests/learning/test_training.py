@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from corkboard.errors import ArtifactError, InputError
 from corkboard.learning.config import TrainingConfig
-from corkboard.learning.training import Progress, learning_rate, seeded, train
+from corkboard.learning.training import ParameterGroup, Progress, learning_rate, seeded, train
 
 
 class Line(nn.Module):
@@ -116,6 +116,86 @@ def test_stops_early_and_keeps_the_best() -> None:
     assert result.validations == [(10, 1.0), (20, 5.0), (30, 4.0), (40, 3.0)]
     assert result.best_step == 20
     assert model.values() == kept[1]
+
+
+class Apart(nn.Module):
+    """Three numbers, each pulled upwards by a gradient of -1 whatever they are: Adam moves them by the learning rate a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = nn.Parameter(torch.zeros(1))
+        self.fast = nn.Parameter(torch.zeros(1))
+        self.late = nn.Parameter(torch.zeros(1))
+
+    def loss(self, draw: np.random.Generator) -> Tensor:
+        return -(self.slow + self.fast + self.late).sum()
+
+
+def test_groups_have_rates_of_their_own() -> None:
+    config = TrainingConfig(steps=5, learning_rate=0.01, warmup_steps=0, final_share=1.0, clip_norm=100.0)
+    model = Apart()
+    train(model, model.loss, config, 1, groups=[ParameterGroup("fast", rate=4.0), ParameterGroup("late", after=3)])
+    moved = [float(value.detach()) for value in (model.slow, model.fast, model.late)]
+    assert moved == pytest.approx([0.05, 0.20, 0.02], rel=1e-4)
+    with pytest.raises(InputError, match="no parameters"):
+        train(model, model.loss, config, 1, groups=[ParameterGroup("quick")])
+
+
+def test_groups_have_a_decay_of_their_own() -> None:
+    config = TrainingConfig(steps=2, learning_rate=0.1, warmup_steps=0, final_share=1.0, weight_decay=0.5)
+    model = Apart()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.fill_(1.0)
+    train(
+        model, lambda draw: 0 * model.loss(draw), config, 1, groups=[ParameterGroup("fast", weight_decay=0.0), ParameterGroup("late", 2.0)]
+    )
+    # no gradient: what is left is (1 - rate * decay) ** steps
+    assert [float(value.detach()) for value in (model.slow, model.fast, model.late)] == pytest.approx([0.95**2, 1.0, 0.9**2])
+
+
+def test_a_group_like_the_rest_changes_nothing() -> None:
+    plain, grouped = Line(), Line()
+    train(plain, plain.loss, CONFIG, 1)
+    train(grouped, grouped.loss, CONFIG, 1, groups=[ParameterGroup("shift")])
+    assert plain.values() == grouped.values()
+
+
+class Normed(nn.Module):
+    """A batch norm, whose running mean is no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+    def loss(self, draw: np.random.Generator) -> Tensor:
+        return (self.norm(torch.from_numpy(draw.standard_normal((16, 1)).astype(np.float32) + 3)) ** 3).mean()
+
+
+def test_buffers_are_kept_and_resumed(tmp_path: Path) -> None:
+    looked, whole, broken, resumed = Normed(), Normed(), Normed(), Normed()
+    config = CONFIG.model_copy(update={"steps": 20, "validate_every": 10})
+    looks = iter([2.0, 1.0])
+    means = []
+
+    def validate() -> float:
+        means.append(float(looked.norm.running_mean))
+        return next(looks)
+
+    train(looked, looked.loss, config, 1, validate=validate)
+    assert float(looked.norm.running_mean) == means[0] != means[1]  # of the best look, as the weights are
+    train(whole, whole.loss, config, 1)
+
+    def stop(p: Progress) -> None:
+        if p.step == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, broken.loss, config, 1, progress=stop, checkpoint=tmp_path / "c")
+    train(resumed, resumed.loss, config, 1, checkpoint=tmp_path / "c")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert int(resumed.norm.num_batches_tracked) == 20
 
 
 def test_says_so_when_it_diverges() -> None:

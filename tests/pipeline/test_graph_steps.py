@@ -54,7 +54,7 @@ def test_what_serves_has_the_saves_since_its_graph_beside_it(built):
     assert newer["time_ms"].min() >= since
 
 
-def test_an_item_of_after_the_graph_is_placed_by_its_content_alone(built, models):
+def test_an_item_of_after_the_graph_is_placed_by_its_content_and_its_picture(built, models):
     items = built.lake().items()
     before = NeighbourLists.from_artifact(models.artifacts["neighbours/before_test"])
     late = [item for item in items["item_id"].to_list() if item not in set(before.item_ids)]
@@ -62,7 +62,7 @@ def test_an_item_of_after_the_graph_is_placed_by_its_content_alone(built, models
     found = models.graph.lookup(late)[0]
     assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-4)
     # the same items by the older graph, which does not have them either
-    older = graph_vectors(models.artifacts, items, models.builder.calendar.rank_cut_ms)
+    older = graph_vectors(models.artifacts, built.lake(), models.builder.calendar.rank_cut_ms)
     assert older.lookup(late)[0] == pytest.approx(found, abs=1e-5)
     known = list(before.item_ids)
     assert np.abs(older.lookup(known)[0] - models.graph.lookup(known)[0]).max() > 1e-3

@@ -40,7 +40,7 @@ def test_rows_are_sorted_by_id_and_cells_read_back() -> None:
     assert catalogue.price_minor.tolist() == [-1, 500, 700]
     assert [catalogue.value("kind", row) for row in range(3)] == ["pin", "product", "pin"]
     assert [catalogue.value("category", row) for row in range(3)] == ["y", "x", None]
-    assert [catalogue.value("image", row) for row in range(3)] == [None, "b1", None]
+    assert [list(catalogue.images(row)) for row in range(3)] == [[], ["b1", "b2"], []]
     assert catalogue.available.tolist() == [True, True, False]
 
 
@@ -77,7 +77,7 @@ def test_live_items_take_the_next_rows_and_keep_them() -> None:
     assert row == 3
     assert catalogue.rows(["new"]).tolist() == [3]
     assert catalogue.created_ms[3] == 99
-    assert (catalogue.value("category", 3), catalogue.value("kind", 3), catalogue.value("image", 3)) == ("z", "pin", "n1")
+    assert (catalogue.value("category", 3), catalogue.value("kind", 3), catalogue.images(3)) == ("z", "pin", ["n1"])
     assert catalogue.mask().tolist() == [True, True, False, True]
     assert catalogue.mask(ItemFilter(categories=("z",))).tolist() == [False, False, False, True]
     assert catalogue.add({"item_id": "new", "time_ms": 120, "category": "x"}) == 3
@@ -156,7 +156,12 @@ def test_survives_writing_down(tmp_path: Path) -> None:
     again = Catalogue.from_artifact(write_artifact(tmp_path, "catalogue", "1", tables=catalogue.tables()))
     assert again.ids == catalogue.ids
     assert again.mask().tolist() == catalogue.mask().tolist()
-    assert [again.value("image", row) for row in range(3)] == [catalogue.value("image", row) for row in range(3)]
+    assert [list(again.images(row)) for row in range(3)] == [[], ["b1", "b2"], []]
+
+
+def test_an_artefact_that_kept_one_image_alone_is_read() -> None:
+    old = Catalogue(pl.DataFrame({"item_id": ["a", "b"], "image": ["a1", None]}))
+    assert [list(old.images(row)) for row in range(2)] == [["a1"], []]
 
 
 def test_an_empty_catalogue_is_one() -> None:

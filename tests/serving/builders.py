@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
+import pytest
+from PIL import Image
 
 from corkboard.artifacts import EmbeddingTable, Release, write_artifact
 from corkboard.embeddings.content import untrained_content
+from corkboard.feed import parts as feed_parts
 from corkboard.graph.bipartite import BipartiteGraph
 from corkboard.graph.graphs import Graphs
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.ingest import ingest_frames
+from corkboard.lake.pictures.reading import on_square
+from corkboard.lake.pictures.store import PictureStore
 from corkboard.lake.schema import TABLES
 from corkboard.ranking.features import FEATURE_NAMES
 from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.retrieval.baselines import ItemKNN
+from corkboard.retrieval.binary_index import BinaryIndex
 from corkboard.retrieval.catalogue import Catalogue
 from corkboard.retrieval.config import IndexConfig
 from corkboard.retrieval.index import FaissIndex
@@ -29,6 +37,7 @@ from corkboard.serving.run import engine_of
 from corkboard.settings import load_settings
 from corkboard.state.replay import base_states
 from corkboard.workspace import Workspace
+from tests.feed.visual_builders import COLOURS, Colours
 
 NOW_MS = 1_760_000_000_000
 CATEGORIES = ("ceramics", "lamps", "rugs", "posters", "plants", "baskets")
@@ -127,6 +136,56 @@ def promote_with_boards(workspace: Workspace, boards: Mapping[str, Sequence[str]
     release = workspace.releases.write("walks", {**second.artifacts, "graphs": made})
     workspace.releases.promote(release.id)
     return release
+
+
+HUES = ((220, 30, 30), (30, 200, 40), (30, 40, 220), (230, 220, 30), (200, 30, 210), (30, 210, 210))
+"""The colour of the pictures of each category."""
+SHAPES = ((120, 160), (160, 120), (140, 140), (90, 200))
+"""Width and height of pictures, by turns."""
+
+
+def picture_of(n: int) -> np.ndarray:
+    """uint8 (height, width, 3): what item n shows, the colour of its category; a dot makes it another file than any other."""
+    width, height = SHAPES[n % len(SHAPES)]
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:] = HUES[n % len(HUES)]
+    picture[8:24, 8:24] = n
+    return picture
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture as a file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def promote_with_pictures(workspace: Workspace) -> Release:
+    """Make a release live that is the second one, whose items show a picture each but every tenth, and that finds them by colours."""
+    second = workspace.releases.load(release_ids(workspace)[1])
+    root, store, items = workspace.folder / "artifacts", PictureStore(workspace.folder / "lake"), workspace.lake().items()
+    shown = {f"item-{n:03d}": picture_of(n) for n in range(ITEMS) if n % 10}
+    images = [[f"sha256:{store.put(png(shown[item_id]))}"] if item_id in shown else None for item_id in items["item_id"]]
+    catalogue = Catalogue(items.with_columns(images=pl.Series(images, dtype=pl.List(pl.String))))
+    encoder = Colours()
+    features = encoder.features(np.stack([on_square(picture, encoder.side) for picture in shown.values()]))
+    index = BinaryIndex.build(encoder.codes_of(features), list(shown), COLOURS, rescoring=encoder.vectors_of(features))
+    made = {
+        "catalogue": write_artifact(root, "catalogue", "c2", tables=catalogue.tables()),
+        "visual": write_artifact(root, "visual", "v1", tensors={"none": np.zeros(1, np.float32)}, makes=[COLOURS]),
+        "visual_index": write_artifact(
+            root, "visual_index", "v1", tensors=index.tensors(), tables=index.tables(), config=index.config, requires=[COLOURS]
+        ),
+    }
+    release = workspace.releases.write("pictures", {**second.artifacts, **made})
+    workspace.releases.promote(release.id)
+    return release
+
+
+def encode_by_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder of every release is one of colours."""
+    real, encoders = feed_parts.import_module, SimpleNamespace(VisualEncoder=SimpleNamespace(from_artifact=lambda artifact: Colours()))
+    monkeypatch.setattr(feed_parts, "import_module", lambda name: encoders if name == "corkboard.embeddings.visual" else real(name))
 
 
 def untrained_ranker() -> PointwiseRanker:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corkboard.serving.bodies import parse_events, parse_recommend
+from corkboard.serving.bodies import form_body, parse_events, parse_recommend
+from corkboard.serving.multipart import Part
 from corkboard.serving.problems import Problem, shown
 
 SURFACES = ("home", "related")
@@ -162,3 +163,9 @@ def test_bytes_that_are_not_json_are_refused_and_break_nothing(body: bytes) -> N
 def test_whatever_was_found_can_be_answered(value: object) -> None:
     said = orjson.loads(orjson.dumps({"found": shown(value)}))["found"]
     assert said is None or len(str(said)) <= 50 * 210
+
+
+def test_a_form_with_a_filter_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(Problem) as raised:
+        form_body({"filter": Part("filter", memoryview(b"[" * 300 + b"]" * 300))})
+    assert (raised.value.status, raised.value.code) == (400, "bad_input")

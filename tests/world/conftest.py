@@ -7,8 +7,8 @@ import pytest
 from corkboard.world.config import Mechanisms, WorldConfig
 from corkboard.world.world import World
 
-TOWN = {"items": 1000, "users": 500, "days": 42}
-"""Large enough for statistics (some 30,000 actions), small enough to be made in three seconds."""
+TOWN = {"items": 1000, "users": 500, "days": 42, "pictures": 0}
+"""Large enough for statistics (some 30,000 actions), small enough to be made in three seconds; nothing of that is drawn."""
 
 
 def town(**switches: bool) -> World:

@@ -9,6 +9,7 @@ from typing import Protocol
 import polars as pl
 
 from corkboard.lake.importers.config import ImportConfig
+from corkboard.lake.pictures.sources import PictureSource
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,13 @@ class Imported:
 
     ``frames`` maps the name of a lake table to rows with columns of that table; optional columns may be absent.
     ``notes`` are sentences about what was assumed, invented or left out. ``synthetic_time`` is True where the times of
-    actions were invented altogether, so that splitting by time means nothing.
+    actions were invented altogether, so that splitting by time means nothing. ``pictures`` has those that items name by a file.
     """
 
     frames: dict[str, pl.DataFrame]
     notes: list[str] = field(default_factory=list)
     synthetic_time: bool = False
+    pictures: PictureSource | None = None
 
 
 class Importer(Protocol):

@@ -15,14 +15,16 @@ from corkboard.lake.importers.base import Imported, Importer
 from corkboard.lake.importers.config import ImportConfig
 from corkboard.lake.importers.movielens import MovieLens
 from corkboard.lake.importers.personalize import Personalize
+from corkboard.lake.importers.photos import Photos
 from corkboard.lake.importers.ratings import Ratings
 from corkboard.lake.importers.recbole import RecBole
 from corkboard.lake.importers.rechorus import ReChorus
 from corkboard.lake.importers.sequences import Sequences
-from corkboard.lake.ingest import IngestReport, ingest_frames
+from corkboard.lake.ingest import IngestReport, Progress, ingest_frames
+from corkboard.lake.pictures.config import PictureLimits
 from corkboard.lake.schema import DEFAULT_TENANT
 
-IMPORTERS: tuple[Importer, ...] = (MovieLens(), RecBole(), Personalize(), ReChorus(), Ratings(), Sequences())
+IMPORTERS: tuple[Importer, ...] = (MovieLens(), RecBole(), Personalize(), ReChorus(), Photos(), Ratings(), Sequences())
 """Asked in this order: formats with unmistakable names or headers first, plain tables and plain numbers last."""
 
 _NOTES_FOLDER = "imports"
@@ -50,7 +52,13 @@ def load_outside(path: Path, name: str | None = None, config: ImportConfig | Non
 
 
 def ingest_outside(
-    lake_folder: Path, path: Path, name: str | None = None, config: ImportConfig | None = None, tenant: str = DEFAULT_TENANT
+    lake_folder: Path,
+    path: Path,
+    name: str | None = None,
+    config: ImportConfig | None = None,
+    tenant: str = DEFAULT_TENANT,
+    progress: Progress | None = None,
+    limits: PictureLimits | None = None,
 ) -> IngestReport:
     """Import ``path`` into the lake. Rows that do not fit are refused and listed as for any other file; importing again adds nothing.
 
@@ -60,7 +68,7 @@ def ingest_outside(
     importer = _importer_of(path, name)
     imported = _load(importer, path, config)
     frames = {table: frame.with_columns(pl.lit(tenant).alias("tenant")) for table, frame in imported.frames.items()}
-    report = ingest_frames(lake_folder, frames, source=str(path))
+    report = ingest_frames(lake_folder, frames, str(path), progress=progress, limits=limits, pictures=imported.pictures)
     source = f"{path.resolve().parent.name}/{path.name}" if path.is_file() else path.resolve().name
     record = {"importer": importer.name, "source": source, "notes": imported.notes, "synthetic_time": imported.synthetic_time}
     file = lake_folder / _NOTES_FOLDER / f"{content_hash(importer.name, source)}.json"

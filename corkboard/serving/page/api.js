@@ -15,6 +15,7 @@ export class ApiError extends Error {
   get kindly() {
     if (this.status === 0) return "The server can't be reached just now. Your feed stays as it is.";
     if (this.status === 401) return "This server wants an API key.";
+    if (this.code === "busy") return "Many pictures are looked at just now. Please try again in a moment.";
     if (this.status === 503) return "The server can't remember new actions at the moment. Please try again in a little while.";
     return this.hint ? `${this.message}. ${this.hint}` : this.message;
   }
@@ -22,13 +23,16 @@ export class ApiError extends Error {
 
 export const setKey = (key) => sessionStorage.setItem(KEY, key);
 
+/** The headers of a tab that has a key, or null. */
+export const authorised = () => (sessionStorage.getItem(KEY) ? { "x-api-key": sessionStorage.getItem(KEY) } : null);
+
 async function call(method, path, body, options = {}) {
-  const headers = { accept: "application/json" };
-  if (body !== undefined) headers["content-type"] = "application/json";
-  if (sessionStorage.getItem(KEY)) headers["x-api-key"] = sessionStorage.getItem(KEY);
+  const headers = { accept: "application/json", ...authorised() };
+  const form = body instanceof FormData; // which says itself what it is
+  if (body !== undefined && !form) headers["content-type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), ...options });
+    response = await fetch(path, { method, headers, body: body === undefined || form ? body : JSON.stringify(body), ...options });
   } catch (error) {
     throw new ApiError(0, { code: "unreachable", message: String(error) });
   }
@@ -40,6 +44,14 @@ async function call(method, path, body, options = {}) {
 const part = encodeURIComponent;
 
 export const recommend = (body) => call("POST", "/v1/recommend", body);
+/** A page of what looks like a picture that comes with it. */
+export function recommendLike(body, file) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(body)) form.append(name, name === "crop" ? value.join(",") : typeof value === "object" ? JSON.stringify(value) : String(value));
+  form.append("image", file, "picture");
+  return call("POST", "/v1/recommend", form);
+}
+
 export const explain = (requestId, itemId) => call("GET", `/v1/explain/${part(requestId)}/${part(itemId)}`);
 export const item = (id) => call("GET", `/v1/items/${part(id)}`);
 export const userState = (key) => call("GET", `/v1/users/${part(key)}/state`);

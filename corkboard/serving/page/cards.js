@@ -1,7 +1,8 @@
 // One card of the feed: its picture, its words, its buttons and its keys.
 
 import { icon } from "./icons.js";
-import { paintAvatar, ratioOf, tile } from "./tiles.js";
+import { hasPicture, picture, shownRatio } from "./pictures.js";
+import { paintAvatar } from "./tiles.js";
 
 /** An element with properties, attributes (`aria-…`, `data-…`) and children. */
 export function make(tag, props = {}, ...children) {
@@ -39,7 +40,7 @@ export const labelOf = (label) => (label || "").replace(/^\+\s*/, "");
 export const shortId = (id) => (/^[a-z]{0,3}[0-9a-f]{10,}$/.test(id) ? `${id.slice(0, 6)}…` : id);
 
 /** Wishes by key, with the focus on a card. */
-export const KEYS = { s: "save", h: "hide", f: "follow", w: "why" };
+export const KEYS = { s: "save", h: "hide", f: "follow", w: "why", l: "look" };
 
 export class Card {
   /** `slot` is one item of an answer of the server, `act(card, what)` hears of every wish. */
@@ -48,7 +49,7 @@ export class Card {
     this.slot = slot;
     this.marks = marks;
     this.place = place; // surface and the item beside, request, position and the cursor its page came from
-    this.ratio = ratioOf(this.item.item_id);
+    this.ratio = shownRatio(this.item);
     this.height = 0;
     this.fresh = true;
     this.build(act);
@@ -59,23 +60,24 @@ export class Card {
   build(act) {
     const { item } = this, name = titleOf(item), price = priceOf(item);
     const wish = (what) => (event) => { event.stopPropagation(); act(this, what); };
-    this.picture = make("button", { className: "tile", type: "button", "aria-label": `Open ${name}`, onclick: wish("open") }, tile(item, this.ratio));
+    this.picture = make("button", { className: "tile", type: "button", "aria-label": `Open ${name}`, onclick: wish("open") }, picture(item, this.ratio));
     this.saveButton = make("button", { className: "save-button", type: "button", onclick: wish("save") });
     this.hideButton = make("button", { className: "icon-button hide-button", type: "button", "aria-label": `Hide ${name}`, title: "Hide this", onclick: wish("hide") }, icon("hide"));
     this.whyButton = make("button", { className: "icon-button why-button", type: "button", "aria-label": `Why is ${name} here?`, title: "Why is this here?", onclick: wish("why") }, icon("why"));
+    this.lookButton = hasPicture(item) ? make("button", { className: "icon-button look-button", type: "button", "aria-label": `More like the picture of ${name}`, title: "More like this picture", onclick: wish("look") }, icon("look")) : null;
     this.maker = item.creator_id ? make("button", { className: "maker follow-button", type: "button", onclick: wish("follow") }) : make("span", { className: "maker" });
     this.element = make("article", { className: "card entering", "aria-label": name, "data-item": item.item_id },
-      make("div", {}, this.picture, this.saveButton),
+      make("div", { className: "frame" }, this.picture, this.saveButton, this.lookButton),
       make("div", { className: "meta" },
         make("h3", { className: "title", textContent: name }),
         make("p", { className: "facts" },
           price && make("span", { className: "price", textContent: price }),
           price && item.category && make("span", { textContent: "·", "aria-hidden": "true" }),
           item.category && make("span", { className: "category", textContent: humane(item.category) })),
-        this.place.beside && this.slot.reason && make("p", { className: "because", textContent: this.slot.reason }),
+        this.place.surface !== "home" && this.slot.reason ? make("p", { className: "because", textContent: this.slot.reason }) : null,
         make("div", { className: "foot" }, this.maker, make("span", { className: "grow" }), this.hideButton, this.whyButton)));
     this.element.onkeydown = (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key] || (KEYS[event.key] === "look" && !this.lookButton)) return;
       event.preventDefault();
       act(this, KEYS[event.key]);
     };
@@ -111,7 +113,6 @@ export class Card {
   hint(text) {
     this.element.querySelector(".flow-hint")?.remove();
     const hint = make("span", { className: "flow-hint", textContent: text });
-    this.picture.parentElement.style.position = "relative";
     this.picture.parentElement.append(hint);
     this.element.classList.add("acted");
     setTimeout(() => { hint.remove(); this.element.classList.remove("acted"); }, 5000);
@@ -119,7 +120,6 @@ export class Card {
 
   markNew() {
     const badge = make("span", { className: "badge", textContent: "New" });
-    this.element.firstChild.style.position = "relative";
     this.element.firstChild.append(badge);
     setTimeout(() => badge.remove(), 8000);
   }

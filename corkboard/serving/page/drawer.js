@@ -3,7 +3,7 @@
 import { ApiError, explain, userState } from "./api.js";
 import { humane, labelOf, make, priceOf, shortId, titleOf } from "./cards.js";
 import { ACTION_ICON, icon } from "./icons.js";
-import { tile } from "./tiles.js";
+import { picture } from "./pictures.js";
 
 const AGAINST = new Set(["hide", "report"]);
 const VERB = { save: "Saved", click: "Opened", long_click: "Looked at for long", close_up: "Looked closely at", hide: "Hid", report: "Reported", add_to_cart: "Put in the cart", checkout: "Bought", follow: "Followed", block: "Blocked" };
@@ -22,7 +22,7 @@ export function ago(ms) {
   return "just now";
 }
 
-const thumb = (item) => make("span", { className: "thumb", "aria-hidden": "true" }, tile(item, 1));
+const thumb = (item) => make("span", { className: "thumb", "aria-hidden": "true" }, picture(item, 1, "64px"));
 const percent = (p) => (p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.00095 ? `${(100 * p).toFixed(1)} %` : "< 0.1 %");
 const number = (x) => (x === null ? "–" : Number.isInteger(x) ? String(x) : Math.abs(x) >= 100 ? x.toFixed(0) : x.toPrecision(3));
 
@@ -96,7 +96,7 @@ export class Drawer {
 }
 
 const STAGES = [["candidates", "Among the candidates"], ["light", "By the light ranker"], ["ranker", "By the full ranker"], ["page", "On the page, after diversity"]];
-const SOURCE = { pinnerformer: "Near to your taste over time", nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", pixie: "Often put together", pinnersage: "Near to one of your tastes", related_vectors: "Found beside things like it", related_content: "Like it by its content", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
+const SOURCE = { pinnerformer: "Near to your taste over time", nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", pixie: "Often put together", pinnersage: "Near to one of your tastes", related_vectors: "Found beside things like it", related_content: "Like it by its content", visual: "Looks like the picture", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
 
 function why(item, told, reason) {
   const parts = [make("div", { className: "subject" }, thumb(item),

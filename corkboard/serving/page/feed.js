@@ -8,9 +8,12 @@ import { announce, toast } from "./toasts.js";
 const PAGE = 25, SEEN_MS = 1500, AHEAD_PX = 1400;
 
 export class Feed {
-  /** `asks` is the surface and, of a related one, the item; `nothing` is said where there is nothing; without `onActed` it flows by itself. */
-  constructor({ box, tail, end, empty, asks, nothing, marks, act, noticed, onActed = null }) {
-    Object.assign(this, { box, tail, end, empty, asks, nothing, marks, noticed, onActed });
+  /**
+   * `asks` is the surface and, of a related one, the item; `send(body)` asks the server; `nothing` is said where there is nothing; without
+   * `onActed` it flows by itself.
+   */
+  constructor({ box, tail, end, empty, asks, nothing, marks, act, noticed, onActed = null, send: ask = recommend }) {
+    Object.assign(this, { box, tail, end, empty, asks, nothing, marks, noticed, onActed, sendTo: ask });
     this.act = (card, what) => act(card, what, this);
     this.cards = [];
     this.known = new Map(); // every card made for this person, so that one that comes back is the same one
@@ -116,7 +119,7 @@ export class Feed {
     this.loading = true;
     this.box.setAttribute("aria-busy", "true");
     try {
-      const page = await recommend({ ...this.asks, k, details: true, ...this.person.fields, ...(cursor ? { cursor } : {}), ...(exclude.length ? { filter: { exclude_ids: exclude } } : {}) });
+      const page = await this.sendTo({ ...this.asks, k, details: true, ...this.person.fields, ...(cursor ? { cursor } : {}), ...(exclude.length ? { filter: { exclude_ids: exclude } } : {}) });
       if (turn !== this.turn) return null; // something newer was asked meanwhile
       page.askedWith = cursor;
       this.noticed(page);
@@ -139,7 +142,7 @@ export class Feed {
     page.items.forEach((slot, position) => {
       if (here.has(slot.item_id) || this.marks.hidden.has(slot.item_id)) return;
       here.add(slot.item_id);
-      const place = { surface: this.asks.surface, beside: this.asks.item_id, request: page.request_id, position, cursor: page.askedWith };
+      const place = { surface: this.asks.surface, beside: this.asks.item_id, image: page.image_hash, request: page.request_id, position, cursor: page.askedWith };
       let card = this.known.get(slot.item_id);
       if (card) Object.assign(card, { slot, place });
       else {
@@ -232,8 +235,8 @@ export class Feed {
   }
 }
 
-/** The surface a card is on and the item it is beside, as events tell it. */
-export const contextOf = ({ surface, beside }) => ({ surface, ...(beside ? { context_item_id: beside } : {}) });
+/** The surface a card is on, the item it is beside and the picture it looks like, as events tell it. */
+export const contextOf = ({ surface, beside, image }) => ({ surface, ...(beside ? { context_item_id: beside } : {}), ...(image ? { context_image_hash: image } : {}) });
 
 /** Tells the server what was really on the screen: each slot once, some seconds after it came into view. */
 class Seen {

@@ -4,7 +4,7 @@ import { ApiError, item as itemEntry } from "./api.js";
 import { humane, KEYS, make, priceOf, shortId, titleOf } from "./cards.js";
 import { Feed } from "./feed.js";
 import { icon } from "./icons.js";
-import { tile } from "./tiles.js";
+import { hasPicture, picture } from "./pictures.js";
 import { announce } from "./toasts.js";
 
 const LONG_MS = 10_000;
@@ -48,6 +48,8 @@ export class ItemPage {
       nothing: { title: "Nothing is like this yet", text: "As soon as people put it together with something, it is here." },
     });
   }
+
+  get place() { return `item:${this.id}`; }
 
   get title() { return `${this.subject ? titleOf(this.subject.item) : this.id} · Corkboard`; }
 
@@ -146,19 +148,20 @@ export class ItemPage {
     }
     const { subject } = this, { item } = subject, price = priceOf(item);
     const wish = (what) => () => this.act(subject, what, this.feed);
-    this.wishes = { save: wish("save"), ...(item.creator_id ? { follow: wish("follow") } : {}), ...(subject.place.request ? { why: wish("why") } : {}) };
+    this.wishes = { save: wish("save"), ...(item.creator_id ? { follow: wish("follow") } : {}), ...(subject.place.request ? { why: wish("why") } : {}), ...(hasPicture(item) ? { look: wish("look") } : {}) };
     this.name = make("h1", { tabIndex: -1, textContent: titleOf(item) });
     this.saveButton = make("button", { className: "pill strong", type: "button", onclick: this.wishes.save });
     this.followButton = item.creator_id && make("button", { className: "pill", type: "button", onclick: this.wishes.follow });
     const why = subject.place.request && make("button", { className: "pill", type: "button", textContent: "Why was this shown?", onclick: this.wishes.why });
+    const look = hasPicture(item) && make("button", { className: "pill", type: "button", onclick: this.wishes.look }, icon("look"), "More like this picture");
     const facts = [["Category", item.category && humane(item.category)], ["Creator", item.creator_id], ["Brand", item.brand_id], ["Kind", item.kind && humane(item.kind)], ["Id", item.item_id]].filter(([, value]) => value);
     this.sheet.setAttribute("aria-label", titleOf(item));
     this.sheet.replaceChildren(
-      make("div", { className: "picture" }, tile(item, 1.33)),
+      make("div", { className: "picture" }, picture(item, hasPicture(item) ? undefined : 1.33, "(max-width: 860px) 100vw, 520px")),
       make("div", { className: "words" }, this.name,
         price && make("div", { className: "big", textContent: price }),
         make("table", { className: "numbers" }, make("tbody", {}, ...facts.map(([name, value]) => make("tr", {}, make("td", { textContent: name }), make("td", { textContent: value }))))),
-        make("div", { className: "buttons" }, this.saveButton, this.followButton || null, why || null)));
+        make("div", { className: "buttons" }, this.saveButton, look || null, this.followButton || null, why || null)));
     this.showMarks();
   }
 

@@ -6,6 +6,7 @@ import { Drawer } from "./drawer.js";
 import { contextOf, Feed } from "./feed.js";
 import { icon } from "./icons.js";
 import { ItemPage } from "./item.js";
+import { fitting, LookPage, TAKEN } from "./look.js";
 import { Marks } from "./marks.js";
 import { People } from "./people.js";
 import { Person } from "./person.js";
@@ -28,6 +29,7 @@ function wordsFor(codes) {
 const byId = (id) => document.getElementById(id);
 let person = Person.restore();
 let release = null;
+let brought = null; // the picture that was brought last
 let locked = false; // the server wants a key that this tab doesn't have
 
 const marks = new Marks();
@@ -35,7 +37,7 @@ const drawer = new Drawer({ element: byId("drawer"), knownButton: byId("known-bu
 const nothing = { title: "Nothing to show yet", text: "There are no items that this person may see. Add some, or look at the feed as somebody else." };
 const feed = new Feed({ box: byId("feed"), tail: byId("tail"), end: byId("end"), empty: byId("empty"), asks: { surface: "home" }, nothing, marks, act, noticed });
 const home = {
-  id: null, title: "Corkboard", feed,
+  place: null, title: "Corkboard", feed,
   get idle() { return Boolean(feed.person) && !feed.cards.length && !feed.loading; },
   show() { byId("home").hidden = false; feed.show(); },
   hide() { byId("home").hidden = true; feed.hide(); },
@@ -46,7 +48,11 @@ const views = new Views({ home, makePage, came: () => person.keep() });
 const people = new People({ button: byId("who-button"), menu: byId("who-menu"), list: byId("who-list"), form: byId("who-form"), person: () => person, choose: become });
 drawer.forget = forgetMe;
 
-function makePage(id, card, kept) {
+function makePage(place, card, kept) {
+  if (!place.startsWith("item:")) {
+    return new LookPage(byId("main"), place, card, place === "look" ? brought : null, { person, marks, act, back: () => views.back(), noticedRelease, choose: () => byId("look-file").click() });
+  }
+  const id = place.slice(5);
   const looked = (subject, ms) => tell(action("long_click", subject, { item_id: subject.id, duration_ms: ms }));
   return new ItemPage(byId("main"), id, card, { kept, person, marks, act, back: () => views.back(), looked, noticedRelease });
 }
@@ -73,7 +79,7 @@ async function tell(...events) {
   }
 }
 
-const ACTS = { save, hide, follow, open, why: (card) => drawer.openWhy(card) };
+const ACTS = { save, hide, follow, open, why: (card) => drawer.openWhy(card), look: (card) => views.open(`like:${card.id}`, card) };
 
 function act(card, what, where) { return ACTS[what](card, where); }
 
@@ -97,7 +103,7 @@ async function save(card, where) {
 
 async function open(card, where) {
   const kept = tell(action("click", card, { item_id: card.id }));
-  views.open(card, kept);
+  views.open(`item:${card.id}`, card, kept);
   if (await kept) await where.after(card, "look");
 }
 
@@ -133,6 +139,7 @@ async function forgetMe() {
   if (!confirm("Forget every action, page and setting of this person, for good?")) return;
   try {
     await forget(person.key);
+    brought = null;
     toast("Everything about you is forgotten");
     await become(person);
     await drawer.refreshKnown();
@@ -140,6 +147,36 @@ async function forgetMe() {
     if (!(error instanceof ApiError)) throw error;
     toast(error.kindly, { bad: true });
   }
+}
+
+/* --------------------------------------------------------------------------------------------- a picture of one's own */
+
+async function bring(file) {
+  if (!file) return;
+  if (!TAKEN.includes(file.type)) { toast("This is not a picture that can be read here: JPEG, PNG, WebP or GIF", { bad: true, id: "picture" }); return; }
+  try {
+    brought = await fitting(file);
+  } catch (error) {
+    console.warn("A picture could not be made smaller:", error.message);
+    toast("This picture is too large to be sent", { bad: true, id: "picture" });
+    return;
+  }
+  views.open("look", null);
+}
+
+function takePictures() {
+  const input = byId("look-file"), zone = byId("drop");
+  byId("look-button").append(icon("camera"));
+  byId("look-button").onclick = () => input.click();
+  input.onchange = () => { bring(input.files[0]); input.value = ""; };
+  const holdsFile = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+  addEventListener("dragover", (event) => { if (holdsFile(event)) { event.preventDefault(); zone.hidden = false; } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) zone.hidden = true; });
+  addEventListener("drop", (event) => { if (holdsFile(event)) { event.preventDefault(); zone.hidden = true; bring(event.dataTransfer.files[0]); } });
+  addEventListener("paste", (event) => {
+    const file = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
+    if (file) { event.preventDefault(); bring(file); }
+  });
 }
 
 /* ------------------------------------------------------------------------------------------------- who is looking */
@@ -232,6 +269,7 @@ byId("theme-button").onclick = () => {
   localStorage.setItem("corkboard.theme", next);
   theme(next);
 };
+takePictures();
 addEventListener("scroll", () => document.querySelector(".bar").classList.toggle("lifted", scrollY > 4), { passive: true });
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

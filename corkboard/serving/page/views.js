@@ -1,22 +1,29 @@
-// Which view is shown: home, or an item's page. Every entry of the browser's history keeps its own view, so that one who comes
-// back finds it as it was; `?item=ID` in the address names the item.
+// Which view is shown: home, an item's page, or what looks like a picture. Every entry of the browser's history keeps its own view, so that
+// one who comes back finds it as it was. `?item=ID` in the address names the item, `?like=ID` the item whose picture it is, `?look` a
+// picture that a person brought.
 
 import { newId } from "./api.js";
 
 const KEPT = 10;
 
-/** The item that the address names, or null. */
-export const itemOf = () => new URLSearchParams(location.search).get("item") || null;
+const NAMED = ["item", "like"];
 
-function address(item) {
-  const url = new URL(location.href);
+/** What the address names: "item:ID", "like:ID" or "look"; null is home. */
+export function placeOf() {
+  const asked = new URLSearchParams(location.search), name = NAMED.find((one) => asked.get(one));
+  return name ? `${name}:${asked.get(name)}` : asked.has("look") ? "look" : null;
+}
+
+function address(place) {
+  const url = new URL(location.href), [, name, id] = /^(\w+)(?::(.*))?$/s.exec(place || "") || [];
   url.hash = "";
-  if (item) url.searchParams.set("item", item); else url.searchParams.delete("item");
+  for (const one of [...NAMED, "look"]) url.searchParams.delete(one);
+  if (name) url.searchParams.set(name, id || "");
   return url;
 }
 
 export class Views {
-  /** `home` and what `makePage(id, card)` makes have `id`, `title`, `feed`, `show()`, `hide()`, `focus()`; pages have `close()`. */
+  /** `home` and what `makePage(place, card)` makes have `place`, `title`, `feed`, `show()`, `hide()`, `focus()`; pages have `close()`. */
   constructor({ home, makePage, came }) {
     Object.assign(this, { home, makePage, came });
     this.pages = new Map(); // by the key of their history entry
@@ -27,26 +34,26 @@ export class Views {
 
   /** Show what the address says. */
   route() {
-    const id = itemOf(), state = history.state || {};
+    const place = placeOf(), state = history.state || {};
     this.came();
-    if (this.now && !history.state && this.now.id === id) return history.replaceState({ key: this.now.key, depth: 0 }, ""); // "#feed" and the like
-    if (!id) return this.turnTo(this.home);
+    if (this.now && !history.state && this.now.place === place) return history.replaceState({ key: this.now.key, depth: 0 }, ""); // "#feed" and the like
+    if (!place) return this.turnTo(this.home);
     let page = this.pages.get(state.key);
-    if (page?.id !== id) {
+    if (page?.place !== place) {
       const key = state.key || newId();
       history.replaceState({ depth: 0, ...state, key }, "");
-      page = this.keep(key, this.makePage(id, null));
+      page = this.keep(key, this.makePage(place, null));
     }
     this.turnTo(page);
   }
 
-  /** Go on to the page of the item of `card`; `kept` settles when the click on it is told. */
-  open(card, kept) {
+  /** Go on to the page `place`, from `card` or from nothing; `kept` settles when the click on it is told. */
+  open(place, card, kept) {
     const key = newId();
     this.now.left = card;
     this.now.y = scrollY;
-    history.pushState({ key, depth: (history.state?.depth || 0) + 1 }, "", address(card.id));
-    this.turnTo(this.keep(key, this.makePage(card.id, card, kept)));
+    history.pushState({ key, depth: (history.state?.depth || 0) + 1 }, "", address(place));
+    this.turnTo(this.keep(key, this.makePage(place, card, kept)));
   }
 
   back() {
