@@ -49,9 +49,9 @@ def _standing(item: str, before: dict[str, tuple[int, float]], after: dict[str, 
 
 
 def show(workspace: Workspace, thing: str) -> dict[str, Any]:
-    """Facts about "lake", "calendar", "releases", "graphs", "pictures" (a contact sheet is written), or the release, item or user of that
+    """Facts about "lake", "calendar", "releases", "graphs" or "pictures", or the release, item or user of that id.
 
-    id. Raises :class:`NotFound`.
+    For "pictures" a contact sheet is written. Raises :class:`NotFound`.
     """
     known = {"lake": _lake, "calendar": _calendar, "releases": _releases, "graphs": _graphs, "pictures": _pictures}
     if thing in known:

@@ -1,12 +1,11 @@
 """Pictures made once: every product in every domain and view, kept as memory-mapped arrays.
 
 The folder is named after all that decides the bytes (version of the generator, products, seed, side, views, backgrounds), so a set that is
-there is read and one that is not is made, once, however many ask for it at the same time; nothing is ever read that other settings made.
+there is read and one that is not is made, and nothing is ever read that other settings made.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -70,11 +69,8 @@ def picture_set(
     }
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     home = Path(folder) / f"pictures-{name}"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with open(home.with_name(f"{home.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one process makes it, the others wait
-        if not (home / "facts.json").exists():
-            _make(products, home, wanted, facts, progress or (lambda what, done, total: None))
+    if not (home / "facts.json").exists():
+        _make(products, home, wanted, facts, progress or (lambda what, done, total: None))
     images = {domain: np.load(home / f"{domain}.npy", mmap_mode="r") for domain in wanted}
     return PictureSet(products, side, images, home)
 

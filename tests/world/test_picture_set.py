@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,25 +55,6 @@ def test_other_settings_are_another_set_and_a_broken_one_is_made_again(products,
     assert np.array_equal(picture_set(products, tmp_path, VIEWS, 16)["camera"], want)
     with pytest.raises(InputError, match="by domain"):
         picture_set(products, tmp_path, {"photo": 1}, 16)
-
-
-def test_who_comes_while_a_set_is_made_waits_for_it(products, tmp_path, monkeypatch):
-    begun, other, made = threading.Event(), [], []
-
-    def slow(*given):
-        if not begun.is_set():
-            begun.set()
-            other[0].start()
-            other[0].join(0.3)  # it would have begun anew by now
-        made.append(given[2])
-        return render(*given)
-
-    monkeypatch.setattr(module, "render", slow)
-    other.append(threading.Thread(target=picture_set, args=(products, tmp_path, VIEWS, 16)))
-    first = picture_set(products, tmp_path, VIEWS, 16)
-    other[0].join()
-    assert made == ["catalogue", "camera", "camera"]
-    assert np.array_equal(first["camera"][1], render(products, None, "camera", 1, 16, 0))
 
 
 def test_scenes_are_the_same_whatever_their_number(products):
