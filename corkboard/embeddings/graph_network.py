@@ -51,7 +51,7 @@ class GraphNetwork(nn.Module, ABC):
 
 
 LATER_PARTS = 0.6
-"""How long later parts of the features start, where the first has length 1: chosen for pictures beside content on a development world."""
+"""What later parts of the features are turned and scaled by at first; chosen for pictures beside content on a development world."""
 
 
 def projections(widths: Sequence[int], outputs: int) -> list[nn.Linear]:

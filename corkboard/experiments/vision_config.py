@@ -120,7 +120,7 @@ class VisionExperimentConfig(Section):
 
     first_seed: int = Field(default=FIRST_SEED, ge=0)
     """The products of the first seed; the next seeds follow it."""
-    worlds: GraphExperimentConfig = GraphExperimentConfig(world=WorldConfig())
+    worlds: GraphExperimentConfig = GraphExperimentConfig(world=WorldConfig(pictures=128))
     """The worlds in which MultiBiSage reads pictures, or does not."""
     products: ProductSetConfig = ProductSetConfig(training=600)
     """Fewer products to learn from than in the benchmark: a budget of small steps sees each of them often enough."""

@@ -30,7 +30,7 @@ from corkboard.serving.problems import JSON, Problem
 from corkboard.serving.static import PageFiles
 
 PAINTERS = 2
-"""Threads that decode pictures and make smaller ones: a picture of 25 million pixels takes some 200 MB for a moment."""
+"""Threads that decode pictures and make smaller ones: a picture of 25 million pixels takes 250 to 500 MB for a moment."""
 FORM_BYTES = 256 * 1024
 """What a form may hold beside its picture, a cursor that carries many ids included."""
 WRITERS = 8
@@ -99,7 +99,7 @@ def create_app(engine: LiveEngine, config: ServingConfig | None = None) -> FastA
 
 
 class Uploads:
-    """Lets in a few pictures at a time, each for a bounded time, so that nobody fills the memory with them."""
+    """Lets in a few pictures at a time, each until it has been answered, so that nobody fills the memory with them."""
 
     def __init__(self, most: int, seconds: float, max_bytes: int):
         self._left, self._seconds, self._max_bytes = most, seconds, max_bytes
@@ -111,9 +111,11 @@ class Uploads:
             raise Problem(503, "busy", "Too many pictures come in at the same time", hint="Try again in a moment.")
         self._left -= 1
         try:
-            yield await asyncio.wait_for(read_body(request, self._max_bytes), self._seconds)
-        except TimeoutError:
-            raise Problem(408, "too_slow", "The picture took too long to come in", expected=f"at most {self._seconds:g} s") from None
+            try:
+                body = await asyncio.wait_for(read_body(request, self._max_bytes), self._seconds)
+            except TimeoutError:
+                raise Problem(408, "too_slow", "The picture took too long to come in", expected=f"at most {self._seconds:g} s") from None
+            yield body
         finally:
             self._left += 1
 

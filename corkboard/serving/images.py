@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from corkboard.serving.problems import Problem
 
 SIDES = (96, 160, 240, 320, 480)
 """Sizes that a picture is made in, its longer side in px. Others are not, so that nobody fills the cache with sizes."""
-_HASH = re.compile(r"[0-9a-f]{64}")
 _QUALITY = 85
 _MOST_KNOWN = 200_000
 """Pictures whose width and height are remembered."""
@@ -115,7 +113,7 @@ class Images:
         """The picture with the hash ``wanted``, its longer side at most ``side`` px. Raises :class:`Problem`: 404, 400 for another side."""
         if side is not None and side not in map(str, SIDES):
             raise Problem(400, "bad_input", "Pictures do not come in this size", found=side, expected=list(map(str, SIDES)))
-        size = self._size(wanted) if _HASH.fullmatch(wanted) else None
+        size = self._size(wanted)
         if size is None:
             raise Problem(404, "not_found", "The lake has no such picture", found=wanted, expected="the hash of a picture")
         if side is None or int(side) >= max(size):

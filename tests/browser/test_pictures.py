@@ -279,6 +279,21 @@ def test_a_picture_that_is_too_large_is_made_smaller(page: Page, pictured: Site)
     expect_all_like(page, REDS)
 
 
+def test_what_is_clear_in_a_picture_that_is_made_smaller_turns_white(page: Page, site: Site) -> None:
+    open_page(page, site)
+    shade = page.evaluate(
+        """async () => {
+          const { fitting } = await import("/page/look.js"), clear = document.createElement("canvas");
+          const png = await new Promise((done) => clear.toBlob(done));
+          const sent = await fitting(new File([png, new Uint8Array(8 * 1024 * 1024)], "clear.png", { type: "image/png" }));
+          const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
+          context.drawImage(await createImageBitmap(sent), 0, 0);
+          return [sent.type, ...context.getImageData(5, 5, 1, 1).data];
+        }"""
+    )
+    assert shade == ["image/jpeg", 255, 255, 255, 255]
+
+
 def test_a_link_to_a_picture_that_is_gone_asks_for_one(page: Page, pictured: Site) -> None:
     page.goto(f"{pictured.url}/?user=user-2&look=")
     expect(page.locator(f"{HERE} h1")).to_have_text("Find things by a picture")

@@ -52,7 +52,7 @@ def decode(data: bytes, limits: PictureLimits | None = None, side: int | None = 
     """The picture in ``data``; with ``side``, made smaller so that the longer side has at most so many px.
 
     Raises :class:`PictureRefused` with the reason for everything that is not a whole JPEG, PNG, WebP or GIF within ``limits``. Time is not
-    bounded here but by what the limits let through, about a second; see :func:`corkboard.lake.pictures.bounded.decode_bounded`.
+    bounded here but by what the limits let through, seconds at worst; see :func:`corkboard.lake.pictures.bounded.decode_bounded`.
     """
     image, header = _open(data, limits or PictureLimits(), side)
     return Picture(np.array(image), header.format)
@@ -114,8 +114,8 @@ def _said(error: Exception) -> str:
 def _on_white(image: Image.Image) -> Image.Image:
     """8-bit RGB without anything to see through."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.int64)
-        grey = np.clip(values >> 8, 0, 255).astype(np.uint8)
+        values = np.asarray(image)
+        grey = (np.clip(values, 0, 0xFFFF).astype(np.uint16) >> 8).astype(np.uint8)
         clear = image.info.get("transparency")
         if isinstance(clear, int):
             grey[values == clear] = 255

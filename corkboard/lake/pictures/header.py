@@ -24,6 +24,11 @@ _OTHERS = {
     b"PK\x03\x04": "zip",
 }
 _MARKERS_BEFORE_SIZE = 10_000
+_START_OF_SCAN = b"\xff\xda"
+_MOST_SCANS = 200
+"""Each scan of a JPEG goes over all pixels again, and 40 bytes can hold one; encoders make some ten. They are counted wherever they stand:
+coded pixels never have these bytes, and 8 MiB of a film behind a picture have them some 130 times."""
+_MOST_CHUNKS = 50_000
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -88,6 +93,8 @@ def _jpeg(data: bytes) -> Header:
             place += 1
         marker = data[place]
         if marker in _START_OF_FRAME:
+            if data.count(_START_OF_SCAN) > _MOST_SCANS:
+                raise PictureRefused("The JPEG has too many scans", expected=f"at most {_MOST_SCANS}")
             return Header("JPEG", _number(data, place + 6, 2), _number(data, place + 4, 2))
         if marker in (0x00, 0xD9, 0xDA):
             break
@@ -96,14 +103,17 @@ def _jpeg(data: bytes) -> Header:
 
 
 def _png(data: bytes) -> Header:
+    """Chunks are walked to the end: each colour profile is unpacked by a decoder, a thousand times larger than it comes."""
     if data[12:16] != b"IHDR":
         raise PictureRefused("The PNG does not begin with its header")
-    frames = 1
-    for kind, start in _png_chunks(data):
+    frames, profiles = 1, 0
+    for number, (kind, start) in enumerate(_png_chunks(data)):
         if kind == b"acTL":
             frames = max(_number(data, start, 4), 1)
-        if kind == b"IDAT":
-            break
+        profiles += kind == b"iCCP"
+        if profiles > 1 or number >= _MOST_CHUNKS:
+            found, most = ("colour profiles", 1) if profiles > 1 else ("chunks", _MOST_CHUNKS)
+            raise PictureRefused(f"The PNG has too many {found}", expected=f"at most {most:,}")
     return Header("PNG", _number(data, 16, 4), _number(data, 20, 4), frames)
 
 

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -104,11 +103,6 @@ class TarSource:
     def names(self) -> list[str]:
         return sorted({name for name in self._sizes if name.lower().endswith(SUFFIXES)})
 
-    def first_names(self, count: int) -> list[str]:
-        """The names of pictures among the first ``count`` members: a look that does not unpack a large archive."""
-        with self._members(count) as members:
-            return [name for name, _, _ in members if name.lower().endswith(SUFFIXES)]
-
     def other_files(self) -> dict[str, int]:
         """Name -> bytes of the files that are no pictures, such as the table that tells of them."""
         return {name: size for name, size in self._sizes.items() if not name.lower().endswith(SUFFIXES)}
@@ -144,7 +138,7 @@ class TarSource:
             yield name, PictureRefused("There is no such file in the tar", found=name[:200])
 
     @contextmanager
-    def _members(self, count: int | None = None) -> Iterator[Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]]:
+    def _members(self) -> Iterator[Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]]:
         """Regular files, with "./" taken off their names. Raises :class:`InputError` where the archive is damaged."""
         try:
             with open(self.path, "rb") as raw:
@@ -152,7 +146,7 @@ class TarSource:
                 raw.seek(0)
                 stream = _Careful(gzip.GzipFile(fileobj=raw) if packed else raw)  # type: ignore[arg-type]
                 with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
-                    yield ((m.name.removeprefix("./"), m, archive) for m in islice(archive, count) if m.isreg() and not m.issparse())
+                    yield ((m.name.removeprefix("./"), m, archive) for m in archive if m.isreg() and not m.issparse())
         except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
             raise InputError(f"{self.path} cannot be read: {error}", hint="Is the file whole?") from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -36,6 +38,24 @@ def test_lossy_pictures_come_out_nearly_so(form: str, off: int) -> None:
     assert np.abs(found.rgb.astype(int) - picture()).max() <= off
 
 
+def scanned_again(times: int) -> bytes:
+    """A progressive JPEG whose last scan is there ``times`` times."""
+    data = encoded(picture(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * times + data[-2:]
+
+
+def with_chunks(chunks: bytes) -> bytes:
+    """A PNG with more chunks behind its header."""
+    data = encoded(picture())
+    return data[:33] + chunks + data[33:]
+
+
+def profiled(times: int) -> bytes:
+    """A PNG with a colour profile ``times`` times, each of a megabyte."""
+    return with_chunks(samples.chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes((1 << 20) - 1))) * times)
+
+
 REFUSED = {
     "a truncated JPEG": (jpeg()[:-200], "truncated"),
     "a JPEG of its first bytes": (jpeg()[:30], "ends within its header|does not say"),
@@ -52,6 +72,9 @@ REFUSED = {
     "a TIFF": (encoded(picture(), "TIFF"), "not a picture.*TIFF"),
     "a BMP": (encoded(picture(), "BMP"), "not a picture.*BMP"),
     "noise": (bytes(range(256)), "not a picture.*unknown"),
+    "a JPEG that is gone over again and again": (scanned_again(201), "too many scans.*200"),
+    "a PNG of many colour profiles": (profiled(2), "too many colour profiles.*1"),
+    "a PNG of many chunks": (with_chunks(samples.chunk(b"aaAa", b"") * 50_001), "too many chunks.*50,000"),
     "an animation that says it has many frames": (
         png(8, 8, (b"\x00" + b"\x01" * 24) * 8, 8, 2, samples.chunk(b"acTL", struct.pack(">II", 70_000, 0))),
         "too many frames.*70,000",
@@ -169,6 +192,21 @@ def test_sixteen_bits_are_cut_to_the_upper_eight() -> None:
     rows = b"".join(b"\x00" + struct.pack(">24H", *range(row * 2_500, row * 2_500 + 24 * 256, 256)) for row in range(8))
     colour = decode(png(8, 8, rows, bits=16)).rgb
     assert colour[7, 7].tolist() == [(17_500 + place * 256) >> 8 for place in (21, 22, 23)]
+
+
+def test_many_scans_and_a_colour_profile_are_taken() -> None:
+    assert decode(scanned_again(20)).format == "JPEG"
+    assert np.array_equal(decode(profiled(1)).rgb, picture())
+
+
+def test_16_bits_take_little_more_memory_than_8() -> None:
+    data = encoded(Image.fromarray(np.full((1000, 1000), 40_000, np.uint16)))
+    tracemalloc.start()
+    try:
+        decode(data, side=64)
+        assert tracemalloc.get_traced_memory()[1] < 12 * 1000 * 1000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_sixteen_bit_clear_value_is_white() -> None:
