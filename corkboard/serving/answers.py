@@ -46,8 +46,8 @@ calendar of the lake ends with its last event."""
 class Answers:
     """The routes of ``/v1`` and the probes over one engine."""
 
-    def __init__(self, engine: LiveEngine, config: ServingConfig):
-        self.engine, self.config, self.limits = engine, config, PictureLimits()
+    def __init__(self, engine: LiveEngine, config: ServingConfig, limits: PictureLimits | None = None):
+        self.engine, self.config, self.limits = engine, config, limits or PictureLimits()
         self._later = ThreadPoolExecutor(1, "purge")
 
     def close(self) -> None:

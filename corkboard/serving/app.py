@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from corkboard import __version__
 from corkboard.errors import CorkboardError
+from corkboard.lake.pictures.config import PictureLimits
 from corkboard.serving.answers import Answers
 from corkboard.serving.config import ServingConfig
 from corkboard.serving.gate import Gate, Keys, on_http_exception, on_problem, read_body
@@ -69,10 +70,10 @@ class Threads:
             pool.shutdown()
 
 
-def create_app(engine: LiveEngine, config: ServingConfig | None = None) -> FastAPI:
-    """The app over ``engine``, which starts with it and is closed with it."""
+def create_app(engine: LiveEngine, config: ServingConfig | None = None, limits: PictureLimits | None = None) -> FastAPI:
+    """The app over ``engine``, which starts with it and is closed with it. ``limits`` bound the pictures that are sent to it."""
     config = config or engine.config
-    threads, answers = Threads(config), Answers(engine, config)
+    threads, answers = Threads(config), Answers(engine, config, limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

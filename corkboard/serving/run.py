@@ -37,6 +37,11 @@ def engine_of(workspace: Workspace) -> LiveEngine:
     return LiveEngine(workspace.releases, store, release_loader(store, settings), settings.serving, weights=workspace.utility_weights)
 
 
+def app_of(workspace: Workspace) -> FastAPI:
+    """The app over the live release of ``workspace``."""
+    return create_app(engine_of(workspace), limits=workspace.settings.lake.pictures)
+
+
 def serve(workspace: Workspace) -> None:
     """Serve ``workspace`` until the process is asked to end. Raises :class:`InputError` where the address cannot be had."""
     config = workspace.settings.serving
@@ -46,7 +51,7 @@ def serve(workspace: Workspace) -> None:
     _say_where(config, listening)
     if config.workers == 1:
         with suppress(KeyboardInterrupt):  # raised once more after Ctrl-C has ended everything in good order
-            uvicorn.Server(_uvicorn(create_app(engine_of(workspace)), config)).run(sockets=[listening])
+            uvicorn.Server(_uvicorn(app_of(workspace), config)).run(sockets=[listening])
         return
     os.environ[WORKER] = json.dumps({"folder": str(workspace.folder.resolve()), "settings": workspace.settings.model_dump(mode="json")})
     listening.set_inheritable(True)
@@ -63,7 +68,7 @@ def worker_app() -> FastAPI:
     keep_freed_memory()
     given = json.loads(os.environ[WORKER])
     _log_to_stderr("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
-    return create_app(engine_of(Workspace(Path(given["folder"]), Settings.model_validate(given["settings"]))))
+    return app_of(Workspace(Path(given["folder"]), Settings.model_validate(given["settings"])))
 
 
 def listen(config: ServingConfig) -> socket.socket:

@@ -22,7 +22,7 @@ from corkboard.lake.pictures.reading import Pictures
 from corkboard.serving.app import FORM_BYTES, create_app
 from corkboard.serving.images import SIDES, Images
 from corkboard.serving.live import LiveEngine
-from corkboard.serving.run import engine_of
+from corkboard.serving.run import app_of, engine_of
 from corkboard.settings import load_settings
 from corkboard.workspace import Workspace
 from tests.serving.builders import HUES, encode_by_colours, picture_of, png, promote_with_pictures
@@ -291,6 +291,15 @@ def test_pictures_that_are_refused(pictures: TestClient, file: bytes, status: in
     assert (told["status"], told["code"]) == (status, code)
     assert told["message"]
     assert code == "bad_picture" or told["found"]
+
+
+def test_the_limits_of_the_settings_hold_for_uploads(shown: Workspace) -> None:
+    limits = shown.settings.lake.pictures.model_copy(update={"max_pixels": 100})
+    lake = shown.settings.lake.model_copy(update={"pictures": limits})
+    bounded = Workspace(shown.folder, shown.settings.model_copy(update={"lake": lake}))
+    with TestClient(app_of(bounded), raise_server_exceptions=False) as client:
+        assert error(show(client, png(RED)))["code"] == "bad_picture"
+        assert alike(client, png(RED[:10, :10]))["items"]
 
 
 def test_a_body_beyond_all_bounds_is_not_read(pictures: TestClient) -> None:
