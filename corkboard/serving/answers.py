@@ -191,7 +191,7 @@ class Answers:
         """What is known of a user."""
         live = self.engine.live
         state = self.engine.store.state(user_id, _tenant(query))
-        return orjson.dumps(user_view(state, live.feed.catalogue if live else None))
+        return orjson.dumps(user_view(state, live.feed.catalogue if live else None, self.engine.images))
 
     def delete_user(self, user_id: str, query: Mapping[str, str]) -> bytes:
         """Forget a user everywhere; answers when it is done."""

@@ -10,6 +10,7 @@ import polars as pl
 
 from corkboard.lake.schema import DEFAULT_TENANT, SESSION_KEY
 from corkboard.retrieval.catalogue import Catalogue
+from corkboard.serving.images import Images
 from corkboard.state.base import BaseStates
 from corkboard.state.user_state import UserState
 
@@ -19,14 +20,17 @@ _LOOKED_AT = 400
 """Users that are looked at to find samples."""
 
 
-def user_view(state: UserState, catalogue: Catalogue | None) -> dict[str, Any]:
-    """Plain JSON values: the newest actions (newest first), lifetime counts, follows, blocks, hidden items and profile."""
+def user_view(state: UserState, catalogue: Catalogue | None, images: Images) -> dict[str, Any]:
+    """Plain JSON values: the newest actions (newest first), lifetime counts, follows, blocks, hidden items and profile.
+
+    An action has the title, category and picture of its item, where it is known.
+    """
     return {
         "user_id": state.user_id,
         "known": state.last_ms is not None or bool(state.country or state.language or state.interests),
         "first_ms": state.first_ms,
         "last_ms": state.last_ms,
-        "actions": [_action_view(action, catalogue) for action in state.actions[:SHOWN_ACTIONS]],
+        "actions": [_action_view(action, catalogue, images) for action in state.actions[:SHOWN_ACTIONS]],
         "counts": state.counts,
         "follows": sorted(state.follows),
         "blocks": sorted(state.blocks),
@@ -35,11 +39,13 @@ def user_view(state: UserState, catalogue: Catalogue | None) -> dict[str, Any]:
     }
 
 
-def _action_view(action: Any, catalogue: Catalogue | None) -> dict[str, Any]:
+def _action_view(action: Any, catalogue: Catalogue | None, images: Images) -> dict[str, Any]:
     view = action._asdict()
     row = catalogue.row(action.item_id) if catalogue is not None and action.item_id is not None else -1
     for name in ("title", "category"):
         view[name] = catalogue.value(name, row) if catalogue is not None and row >= 0 else None
+    if catalogue is not None and row >= 0:
+        view |= images.shown(catalogue.images(row))
     return view
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -291,6 +292,22 @@ def test_pictures_that_are_refused(pictures: TestClient, file: bytes, status: in
     assert (told["status"], told["code"]) == (status, code)
     assert told["message"]
     assert code == "bad_picture" or told["found"]
+
+
+def test_what_somebody_did_is_shown_with_pictures(pictures: TestClient) -> None:
+    item = alike(pictures, png(RED), details="true")["items"][0]
+    event = {
+        "event": "action",
+        "event_id": "seen",
+        "time_ms": int(time.time() * 1000),
+        "user_id": "looker",
+        "action": "save",
+        "surface": "visual",
+    }
+    assert pictures.post("/v1/events", json=[{**event, "item_id": item["item_id"]}]).json()["accepted"] == 1
+    (done,) = pictures.get("/v1/users/looker/state").json()["actions"]
+    assert (done["image"], done["image_width"]) == (item["item"]["image"], item["item"]["image_width"])
+    assert done["image"].startswith("/v1/images/")
 
 
 def test_the_limits_of_the_settings_hold_for_uploads(shown: Workspace) -> None:

@@ -163,7 +163,7 @@ function known(person, state, before, forget) {
 }
 
 function logLine(action, fresh) {
-  const subject = action.item_id ? { item_id: action.item_id, title: action.title, category: action.category } : { item_id: action.creator_id, title: shortId(action.creator_id), category: "creator" };
+  const subject = action.item_id ? action : { item_id: action.creator_id, title: shortId(action.creator_id), category: "creator" };
   return make("li", { className: fresh ? "fresh" : "", "data-action": action.action, "data-item": action.item_id },
     thumb(subject),
     make("div", { className: "what" },
