@@ -16,7 +16,6 @@ the float vectors at the narrowest width that finds as much as *whole* (or the w
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from statistics import median
 
 import faiss
 import numpy as np
-from harness import arguments, finish
+from harness import arguments, finish, say, timed
 from numba import njit
 
 from corkboard.artifacts import Space
@@ -51,7 +50,7 @@ def main() -> None:
         codes, [f"i{row:07d}" for row in range(items)], Space("drawn", "1"), rescoring=whole, scale=scales, threads=THREADS
     )
     seconds = time.perf_counter() - begun
-    _say(f"index with {index.cells:,} cells in {seconds:.0f} s")
+    say(f"index with {index.cells:,} cells in {seconds:.0f} s")
     del codes, whole, scales
     course = Course(index, queries, mixture.codes(queries), truth, graph)
     said = str(items) if items != 10**6 else "1m"
@@ -128,7 +127,7 @@ def drawn(mixture: Mixture, items: int, queries: np.ndarray, links: int) -> tupl
         del scores, names, nearest
         if graph is not None:
             graph.add(vectors)
-        _say(f"{first + len(vectors):,} items, {time.perf_counter() - begun:.0f} s")
+        say(f"{first + len(vectors):,} items, {time.perf_counter() - begun:.0f} s")
     return graph, codes, (whole, scales), rows
 
 
@@ -243,7 +242,7 @@ class Course:
         ways = (count_bits, count_by_lane)
         for way in ways:
             way(self.blocks[:1], 1)
-        return min(ways, key=lambda way: min(_timed(lambda: way(self.blocks[:1], 2000)) for _ in range(9)))
+        return min(ways, key=lambda way: min(timed(lambda: way(self.blocks[:1], 2000)) for _ in range(9)))
 
     def _at(self, count: int) -> slice:
         self.turn = (self.turn + count) % max(len(self.queries) - count, 1)
@@ -268,7 +267,7 @@ class Course:
         for first in range(0, len(self.index), CHUNK):
             flat.add(self.index.codes_of(np.arange(first, min(first + CHUNK, len(self.index)))))
         figures |= _faiss_rates("faiss_flat", flat, self, most, min(rounds, 3))
-        figures["numpy_single_per_s"] = 1 / _timed(lambda index=flat: self._numpy(index, most))
+        figures["numpy_single_per_s"] = 1 / timed(lambda index=flat: self._numpy(index, most))
         flat = None
         return figures | _faiss_rates("faiss_ivf", self.index.to_faiss(), self, most, rounds)
 
@@ -297,19 +296,9 @@ def _in_turns(ways: dict[str, tuple[int, Callable[[], object]]], rounds: int) ->
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds):
         for name, (_, work) in ways.items():
-            seconds[name].append(_timed(work))
-        _say(f"turn {turn + 1} of {rounds}")
+            seconds[name].append(timed(work))
+        say(f"turn {turn + 1} of {rounds}")
     return seconds
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every benchmark over HTTP shares: a built workspace, a real server process, a keep-alive client, one JSON line at the end."""
+"""What benchmarks share: a built workspace, a real server process, a keep-alive client, one JSON line at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +41,18 @@ def finish(result: dict, as_json: bool) -> None:
 def world_workspace(name: str, overrides: Sequence[str] = ()) -> Workspace:
     """A workspace with the simulated world, built to its best release. Made once and kept; only what is stale is built again."""
     return demo(OUT / name, overrides)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that ``work`` takes by the clock."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def say(text: str) -> None:
+    """A line for whoever watches; what is printed to standard output is the result."""
+    print(text, file=sys.stderr)
 
 
 def free_port() -> int:

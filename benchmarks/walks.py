@@ -14,14 +14,13 @@ A *request* is ``Pixie.recommend``: twenty items, 100,000 visits with caps, the 
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
 
 import numpy as np
-from harness import arguments, finish
+from harness import arguments, finish, say, timed
 from numba import njit
 
 from corkboard.graph import walks
@@ -65,7 +64,7 @@ def measure(size: int, options) -> dict[str, object]:
     begun = time.perf_counter()
     graph = power_law_graph(size, options.seed)
     packed = PackedGraph.of(graph)
-    _say(f"{graph.edges:,} edges, made in {time.perf_counter() - begun:.0f} s")
+    say(f"{graph.edges:,} edges, made in {time.perf_counter() - begun:.0f} s")
     figures: dict[str, object] = {
         "edges": graph.edges,
         "bytes": packed.nbytes,
@@ -78,7 +77,7 @@ def measure(size: int, options) -> dict[str, object]:
         for turn in range(options.rounds):
             for way in WAYS:
                 seconds[way].append(course.seconds(way, threads))
-            _say(f"{threads} threads: turn {turn + 1} of {options.rounds}")
+            say(f"{threads} threads: turn {turn + 1} of {options.rounds}")
         figures |= _rates(seconds, threads, course.traversals)
     del course
     for threads in (1, 2):
@@ -251,7 +250,7 @@ def bare(words, starts, visits, restart, seed):
 def request_ms(graph: BipartiteGraph, threads: int, options) -> dict[str, float]:
     """Milliseconds of a request, median and 99th percentile."""
     pixie = Pixie(graph, WalkConfig(visits=100_000), threads=threads)
-    times = [_timed(lambda rows=rows, seed=seed: pixie.recommend(rows, np.ones(QUERY), K, seed)) for seed, rows in _queries(graph, options)]
+    times = [timed(lambda rows=rows, seed=seed: pixie.recommend(rows, np.ones(QUERY), K, seed)) for seed, rows in _queries(graph, options)]
     times, said = times[2:], f"{threads}_thread{'s' * (threads > 1)}"
     return {f"request_{said}_ms": 1e3 * median(times), f"request_{said}_p99_ms": 1e3 * float(np.quantile(times, 0.99))}
 
@@ -276,18 +275,8 @@ def igraph_rate(graph: BipartiteGraph, seed: int) -> float | str:
     pairs = np.stack([items, graph.left.neighbours.astype(np.int64) + len(graph.left)], axis=1)
     peer = igraph.Graph(n=len(graph.left) + len(graph.right), edges=pairs)
     starts = np.random.default_rng(seed).choice(items, WALKERS).tolist()
-    seconds = _timed(lambda: [peer.random_walk(start, 10_000) for start in starts])
+    seconds = timed(lambda: [peer.random_walk(start, 10_000) for start in starts])
     return WALKERS * 10_000 / seconds / 1e6
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":
