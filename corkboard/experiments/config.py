@@ -14,6 +14,8 @@ class EvaluationConfig(Section):
 
     k: int = Field(10, ge=1)
     """Length of the list that recall, NDCG and coverage look at."""
+    long_k: int = Field(100, ge=1)
+    """Length of the longer list that recall looks at too: about what a ranker is given. Not longer than ``k``: there is none."""
     entropy_k: int = Field(50, ge=1)
     """Length of the list whose topics the interest entropy counts."""
     hit_k: int = Field(3, ge=1)

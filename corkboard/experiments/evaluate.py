@@ -22,6 +22,9 @@ from corkboard.seeds import generator
 POPULARITY = "popularity 7 d"
 """The baseline row that others are compared with."""
 
+LITTLE_KNOWN = 5
+"""Items with fewer positive actions than this before the test have columns of their own."""
+
 HISTORY_BUCKETS = ((0, "none"), (1, "1-4"), (5, "5-9"), (10, "10-19"), (20, "20-49"), (50, "50+"))
 """Lower bounds of the buckets by length of history."""
 
@@ -30,14 +33,15 @@ Scorer = RetrievalScorer | UserScorer
 
 @dataclass
 class _Found:
-    """What one model listed, gathered over chunks: figures by user, hits by pair, and how often each item was listed."""
+    """What one model listed, gathered over chunks: figures by user, the place of each pair's item in the longest list (-1: not in it),
+    and how often each item was listed."""
 
     listed: np.ndarray
     ndcg: np.ndarray
     lists: np.ndarray
     entropy: np.ndarray
     entropy_lists: np.ndarray
-    hits: list[np.ndarray] = field(default_factory=list)
+    places: list[np.ndarray] = field(default_factory=list)
     seconds: float = 0.0
 
     @classmethod
@@ -62,7 +66,7 @@ def evaluate_retrieval(
     config = config or EvaluationConfig()
     start = time.perf_counter()
     asked = _ask(task, scorers, config)
-    figures = {name: _figures(one, asked.users, task, config) for name, one in asked.found.items()}
+    figures = {name: _figures(name, asked, task, config) for name in asked.found}
     measures = _measures(config)
     rows = rows_of(figures, measures, baseline, config, [name for name in ceilings if name in scorers])
     table = Table(
@@ -83,7 +87,7 @@ def evaluate_retrieval(
 def retrieval_figure(task: RetrievalTask, scorer: Scorer, config: EvaluationConfig | None = None) -> PerUser:
     """Recall@k of one scorer, kept apart by user: what :func:`corkboard.experiments.leaks.gap` compares between periods."""
     asked = _ask(task, {"": scorer}, config or EvaluationConfig())
-    return _recall(np.concatenate(asked.found[""].hits), asked.users, len(task.user_ids))
+    return asked.recall("", (config or EvaluationConfig()).k)
 
 
 def retrieval_figures(
@@ -92,14 +96,7 @@ def retrieval_figures(
     """Scorer -> measure -> figure by user, where no table is wanted: to be kept, and put together with other seeds later."""
     config = config or EvaluationConfig()
     asked = _ask(task, scorers, config)
-    return {name: _figures(one, asked.users, task, config) for name, one in asked.found.items()}
-
-
-def retrieval_recall_of(task: RetrievalTask, scorer: Scorer, items: np.ndarray, config: EvaluationConfig | None = None) -> PerUser:
-    """Recall@k over the pairs whose item is one of ``items``, bool ``(items,)``; everything else is listed all the same."""
-    asked = _ask(task, {"": scorer}, config or EvaluationConfig())
-    wanted = items[asked.items]
-    return _recall(np.concatenate(asked.found[""].hits)[wanted], asked.users[wanted], len(task.user_ids))
+    return {name: _figures(name, asked, task, config) for name in asked.found}
 
 
 def retrieval_measures(config: EvaluationConfig) -> list[Measure]:
@@ -114,6 +111,13 @@ class _Asked:
     found: Mapping[str, _Found]
     users: np.ndarray
     items: np.ndarray
+    n_users: int
+
+    def recall(self, row: str, k: int, inside: np.ndarray | None = None) -> PerUser:
+        """Recall@k of a row over all pairs, or those ``inside``, bool ``(pairs,)``."""
+        places = np.concatenate(self.found[row].places)
+        inside = np.ones(len(places), bool) if inside is None else inside
+        return recall_at_k(places[inside], self.users[inside], self.n_users, k)
 
 
 def _ask(task: RetrievalTask, scorers: Mapping[str, Scorer], config: EvaluationConfig) -> _Asked:
@@ -129,7 +133,7 @@ def _ask(task: RetrievalTask, scorers: Mapping[str, Scorer], config: EvaluationC
             excluded[chunk.seen_users, chunk.seen_items] = True
             for name, scorer in current.items():
                 _measure(found[name], scorer, task, chunk, excluded, ties, config)
-    return _Asked(found, np.concatenate(pair_users), np.concatenate(pair_items))
+    return _Asked(found, np.concatenate(pair_users), np.concatenate(pair_items), len(task.user_ids))
 
 
 def _as_of(scorer: Scorer, moment: Moment, config: EvaluationConfig) -> Scorer:
@@ -159,10 +163,10 @@ def _measure(
     start = time.perf_counter()
     user_ids = [task.user_ids[int(user)] for user in chunk.users]
     scores = score(scorer, user_ids, chunk.histories, chunk.known_ms, len(task.item_ids))
-    lists = top_k(scores, max(config.k, config.entropy_k), ties, excluded)
+    lists = top_k(scores, max(*_lengths(config), config.entropy_k), ties, excluded)
     short = lists[:, : config.k]
-    positions = positions_in_lists(short, chunk.positive_users, chunk.positive_items)
-    found.hits.append(positions >= 0)
+    positions = positions_in_lists(lists, chunk.positive_users, chunk.positive_items)
+    found.places.append(positions)
     ndcg = ndcg_at_k(positions, chunk.positive_users, len(chunk.users), config.k)
     entropy = interest_entropy(lists[:, : config.entropy_k], task.topics, task.n_topics)
     found.ndcg[chunk.users] += ndcg.total
@@ -173,29 +177,41 @@ def _measure(
     found.seconds += time.perf_counter() - start
 
 
+def _lengths(config: EvaluationConfig) -> tuple[int, ...]:
+    """The lengths of lists that recall looks at, the shorter one first."""
+    return (config.k, config.long_k) if config.long_k > config.k else (config.k,)
+
+
 def _measures(config: EvaluationConfig) -> list[Measure]:
     k = config.k
+    rare = f"the same, for items with fewer than {LITTLE_KNOWN} positive actions before the test"
+    extra = [Measure(f"recall@{n}", f"share of all pairs whose item is among the user's first {n}") for n in _lengths(config)[1:]]
     return [
         Measure(f"recall@{k}", f"share of all (user, positive) pairs whose item is among the user's first {k}"),
         Measure(f"recall@{k} by user", "the same, with each user counting once"),
         Measure(f"NDCG@{k}", f"hits among the first {k}, discounted by place, against the best possible list; mean over lists"),
         Measure(f"entropy@{config.entropy_k}", f"nats; how many topics a user's first {config.entropy_k} are spread over", None, 3),
         Measure(f"P90 coverage@{k}", "smallest part of the catalogue that makes up 90 % of everything listed; near 0 is collapse", None),
+        *extra,
+        *(Measure(_of_little_known(n), rare) for n in _lengths(config)),
     ]
 
 
-def _figures(found: _Found, users: np.ndarray, task: RetrievalTask, config: EvaluationConfig) -> dict[str, PerUser]:
-    recall = _recall(np.concatenate(found.hits), users, len(task.user_ids))
+def _of_little_known(k: int) -> str:
+    return f"recall@{k} rare"
+
+
+def _figures(row: str, asked: _Asked, task: RetrievalTask, config: EvaluationConfig) -> dict[str, PerUser]:
+    found, recall = asked.found[row], asked.recall(row, config.k)
+    rare = (np.asarray(task.popularity) < LITTLE_KNOWN)[asked.items]
     return {
         f"recall@{config.k}": recall,
         f"recall@{config.k} by user": recall.macro(),
-        f"NDCG@{config.k}": PerUser(found.ndcg, found.lists, len(users)),
+        f"NDCG@{config.k}": PerUser(found.ndcg, found.lists, len(asked.users)),
         f"entropy@{config.entropy_k}": PerUser(found.entropy, found.entropy_lists),
+        **{f"recall@{n}": asked.recall(row, n) for n in _lengths(config)[1:]},
+        **{_of_little_known(n): asked.recall(row, n, rare) for n in _lengths(config)},
     }
-
-
-def _recall(hits: np.ndarray, users: np.ndarray, n_users: int) -> PerUser:
-    return recall_at_k(np.where(hits, 0, -1), users, n_users, 1)
 
 
 def _with_coverage(row: Row, found: _Found, config: EvaluationConfig) -> Row:
@@ -214,10 +230,8 @@ def _breakdowns(asked: _Asked, task: RetrievalTask, config: EvaluationConfig) ->
     result = []
     for name, buckets, bucket_of in parts:
         figures = {}
-        for row, one in asked.found.items():
-            hits = np.concatenate(one.hits)
-            inside = [bucket_of == b for b in range(len(buckets))]
-            figures[row] = [_recall(hits[here], asked.users[here], len(task.user_ids)) for here in inside]
+        for row in asked.found:
+            figures[row] = [asked.recall(row, config.k, bucket_of == b) for b in range(len(buckets))]
         result.append(breakdown(name, f"recall@{config.k}", buckets, figures, config))
     return result
 

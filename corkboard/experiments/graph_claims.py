@@ -48,7 +48,7 @@ def added(graph: str) -> str:
 FORMER, FORMER_CONTENT = "PinnerFormer on MultiBiSage", "PinnerFormer on content"
 
 R10, R100 = "recall@10", "recall@100"
-RARE = "recall@100 of items with fewer than 5 positive actions"
+RARE = "recall@100 rare"
 NO_EDGES = ", without edges"
 """End of a measure: at inference the unseen items have no edges either."""
 UNSEEN, NO_BOARD, FEW_BOARDS, MANY_BOARDS = "unseen", "on no board", "on few boards", "on many boards"

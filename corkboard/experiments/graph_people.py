@@ -16,7 +16,7 @@ from corkboard.embeddings.config import PinnerSageConfig
 from corkboard.embeddings.node_features import NodeFeatures
 from corkboard.embeddings.pinnersage import interests, recommend
 from corkboard.experiments import graph_claims as name
-from corkboard.experiments.evaluate import retrieval_figures, retrieval_recall_of
+from corkboard.experiments.evaluate import retrieval_figures
 from corkboard.experiments.graph_config import GraphExperimentConfig
 from corkboard.experiments.graph_models import ENCODERS, Bench, bench_of
 from corkboard.experiments.item_scorers import rows_in
@@ -49,8 +49,6 @@ PEOPLE: Mapping[str, Mapping[str, Any]] = {
 
 FORMERS = (name.FORMER, name.FORMER_CONTENT)
 """Rows of a learned user vector; they differ in the vectors that its item tower reads."""
-RARE_BELOW = 5
-"""An item has little history with fewer positive actions before the cut."""
 
 PEOPLE_CODE = ("experiments/graph_people.py", "experiments/evaluate.py", "experiments/scorers.py")
 _LENGTHS = (10, 100)
@@ -106,14 +104,10 @@ class People:
             scorer = ListScorer(lambda users, known_ms: (listed[user] for user in users), len(self.task.item_ids))
             counts = [len(interests(self.vectors[rows], ages, settings)) for rows, ages in self._everybody()]
             facts |= {"groups, median": float(np.median(counts)), "groups, most": float(max(counts, default=0))}
-        figures: dict[str, PerUser] = {}
-        for k in _LENGTHS:
-            evaluation = self.config.evaluation.model_copy(update={"k": k})
-            found = retrieval_figures(self.task, {run.variant: scorer}, evaluation)[run.variant]
-            figures |= {measure: figure for measure, figure in found.items() if measure.startswith(("recall", "NDCG"))}
-        rare = np.asarray(self.task.popularity) < RARE_BELOW
-        evaluation = self.config.evaluation.model_copy(update={"k": max(_LENGTHS)})
-        return {**figures, name.RARE: retrieval_recall_of(self.task, scorer, rare, evaluation)}, facts
+        short, long = _LENGTHS
+        evaluation = self.config.evaluation.model_copy(update={"k": short, "long_k": long})
+        found = retrieval_figures(self.task, {run.variant: scorer}, evaluation)[run.variant]
+        return {measure: figure for measure, figure in found.items() if measure.startswith(("recall", "NDCG"))}, facts
 
     def _former(self, run: Run, tell: Callable[[int, int], None]) -> LearnedUsers:
         """A PinnerFormer that ends at the cut, on the vectors that its name says.

@@ -12,6 +12,7 @@ _SEEDED = {
     "same_board": "On the same boards as {title}",
     "same_creator": "By the creator of {title}",
     "pinnersage": "Near to {title}, which you {verb}",
+    "fresh": "Hardly discovered yet, and like {title}",
 }
 _UNTITLED = {
     "nearest": "Like something you {verb}",
@@ -19,6 +20,7 @@ _UNTITLED = {
     "same_board": "On the same boards as something you {verb}",
     "same_creator": "By the creator of something you {verb}",
     "pinnersage": "Near to something you {verb}",
+    "fresh": "Hardly discovered yet, and like something you {verb}",
 }
 _BESIDE = {
     "pixie": "Often put together with {title}",
@@ -33,7 +35,7 @@ _PLAIN = {
     "followed": "From a creator you follow",
     "pinnerformer": "Near to what you have liked over time",
     "pixie": "Often put together with what you like",
-    "fresh": "New, and near to what you like",
+    "fresh": "Hardly discovered yet, and near to what you like",
     "popular_1d": "Popular today",
     "popular_7d": "Popular this week",
     "visual": "Looks like your picture",

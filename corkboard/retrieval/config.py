@@ -142,7 +142,7 @@ class BoardConfig(Section):
 
 
 class Quotas(Section):
-    """How many of the candidates each source may bring; together 400. Only ratios matter; 0 turns a source off."""
+    """What each source may bring. Only ratios matter; 0 turns a source off."""
 
     nearest: int = Field(default=90, ge=0)
     """Content neighbours of the last positive actions, which may be seconds old."""
@@ -152,8 +152,8 @@ class Quotas(Section):
     """Most engaged on the last day."""
     popular_7d: int = Field(default=15, ge=0)
     """Most engaged in the last week."""
-    fresh: int = Field(default=25, ge=0)
-    """New items, by nearness to what the person likes."""
+    fresh: int = Field(default=60, ge=0)
+    """New items, and those that hardly anybody has acted on, by nearness to what the person likes."""
     same_creator: int = Field(default=10, ge=0)
     """More by the creators of recently engaged items."""
     same_board: int = Field(default=10, ge=0)
@@ -221,6 +221,15 @@ class SourceConfig(BlendConfig):
     """An action loses half its weight for them after this many days."""
     fresh_days: float = Field(default=14.0, gt=0)
     """An item is new for this long."""
+    fresh_actions: int = Field(default=30, ge=1)
+    """How many of the last positive actions new items are held against, which fade as for the slower sources."""
+    little_known: int = Field(default=5, ge=0)
+    """An item with fewer positive actions than this is treated as a new one, however old it is."""
+    fresh_sharpness: float = Field(default=8.0, gt=0)
+    """Nearness of a new item to an action is the cosine to this power: 1 asks for what is near to all on average, large ones for what is
+    very near to something."""
+    fresh_newness: float = Field(default=0.03, ge=0)
+    """What being first seen this moment counts beside nearness, which is in [0, 1]; it fades to 0 over ``fresh_days``."""
     max_creators: int = Field(default=100, ge=1)
     """Creators looked at per request."""
     pixie_actions: int = Field(default=60, ge=1)

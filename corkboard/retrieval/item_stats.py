@@ -116,6 +116,11 @@ class ItemStats:
         """:meth:`as_of` the latest day: what serving uses."""
         return self.as_of(self.last_day)
 
+    def positives(self) -> np.ndarray:
+        """float32 ``(items,)``: positive actions on each item, of all days there are."""
+        counted = np.isin(self.counters, [COUNTERS.index(name) for name in POSITIVE])
+        return np.bincount(self.rows[counted], self.counts[counted], minlength=len(self.ids)).astype(np.float32)
+
     def by_day(self, days: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """(day, :meth:`as_of` that day) for each distinct day, in order."""
         for day in sorted({int(day) for day in days}):

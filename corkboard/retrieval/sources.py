@@ -187,32 +187,53 @@ class PopularSource:
 
 
 class FreshSource:
-    """New items: by nearness to what the person engaged with lately where that is known, and by newness."""
+    """What is new or hardly anybody has acted on: by nearness to what the person engaged with lately, and by newness.
+
+    Sources that count actions cannot bring such items, and in a list of what is near anything with edges stands before them. So
+    they have a list to themselves.
+    """
 
     name = "fresh"
 
-    def __init__(self, index: Index | None, config: SourceConfig):
+    def __init__(self, index: Index | None, actions: np.ndarray | None, config: SourceConfig):
+        """``actions`` is ``(frozen items,)``: positive actions on each item, ever; None: nobody counted."""
         self._index, self._config = index, config
+        self._little_known = np.empty(0, np.int64) if actions is None else np.flatnonzero(actions < config.little_known)
 
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
-        """Items first seen in the last ``fresh_days``; the score is newness in (0, 1] plus the cosine to the person's profile."""
-        created = request.catalogue.created_ms[: len(request.allowed)]
-        window_ms = self._config.fresh_days * DAY_MS
-        new = request.allowed[: len(created)] & (created > request.now_ms - window_ms) & (created <= request.now_ms)
-        rows = np.flatnonzero(new)
-        scores = 1 - (request.now_ms - created[rows]) / window_ms
-        profile = self._profile(request)
-        if profile is not None and self._index is not None and len(rows):
-            scores = scores + self._index.vectors_of(rows) @ profile
-        return Candidates.best(request, rows, scores.astype(np.float32), None, k)
+        """Items first seen in the last ``fresh_days``, or with fewer than ``little_known`` actions.
 
-    def _profile(self, request: CandidateRequest) -> np.ndarray | None:
-        if self._index is None:
-            return None
-        rows, weights = _faded_history(request, self._config)
-        total = weights @ self._index.vectors_of(rows)
-        norm = float(np.linalg.norm(total))
-        return total / norm if norm > 0 else None
+        The score is newness in [0, 1] x ``fresh_newness`` plus the mean, over the history, of ``max(cosine, 0) ** fresh_sharpness``: one
+        action that is very near counts more than many that are somewhat near. Without history, newness alone.
+        """
+        config, created = self._config, request.catalogue.created_ms[: len(request.allowed)]
+        window_ms = config.fresh_days * DAY_MS
+        newness = np.clip(1 - (request.now_ms - created) / window_ms, 0, 1)
+        fresh = newness > 0
+        fresh[self._little_known[self._little_known < len(fresh)]] = True
+        fresh &= request.allowed[: len(fresh)] & (created <= request.now_ms)
+        near, scores, seeds = self._near(request, fresh, k)
+        if not len(near):
+            near = np.flatnonzero(fresh)
+            scores, seeds = np.zeros(len(near)), np.full(len(near), -1, np.int64)
+        return Candidates.best(request, near, (scores + config.fresh_newness * newness[near]).astype(np.float32), seeds, k)
+
+    def _near(self, request: CandidateRequest, fresh: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows that are among the 2 k nearest fresh ones to some item of the history, with scores and the item of the largest part."""
+        nothing = np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
+        if self._index is None or k < 1:
+            return nothing
+        config = self._config
+        rows, weights = faded_items(request, config.fresh_actions, config.history_half_life_days, config.weights)
+        vectors = self._index.vectors_of(rows)
+        known = vectors.any(axis=1)
+        rows, weights, vectors = rows[known], weights[known], vectors[known]
+        if not len(rows):
+            return nothing
+        near, cosines = self._index.search(vectors, 2 * k, fresh, self._index.space)
+        there = near >= 0
+        parts = (weights / weights.sum())[:, None] * np.maximum(cosines, 0) ** config.fresh_sharpness
+        return merged(near[there], parts[there], np.broadcast_to(rows[:, None], near.shape)[there])
 
 
 class CreatorSource:
@@ -256,12 +277,13 @@ class FollowedSource:
 def build_sources(parts: RetrievalParts, config: SourceConfig) -> tuple[list[Source], list[str]]:
     """The sources that ``parts`` allow for, and a note for each that had to be left out. A source with quota 0 is neither."""
     quality = item_quality(parts.stats)
+    actions = None if parts.stats is None else parts.stats.positives()
     possible: dict[str, Source | str] = {
         "nearest": "no content index" if parts.index is None else NearestSource(parts.index, config),
         "item_knn": "no item-kNN" if parts.item_knn is None else NeighbourSource("item_knn", parts.item_knn, config),
         "popular_1d": "no item statistics" if parts.stats is None else PopularSource("popular_1d", engagement(parts.stats, "1d")),
         "popular_7d": "no item statistics" if parts.stats is None else PopularSource("popular_7d", engagement(parts.stats, "7d")),
-        "fresh": FreshSource(parts.index, config),
+        "fresh": FreshSource(parts.index if parts.graph_vectors is None else parts.graph_vectors, actions, config),
         "same_creator": CreatorSource(quality, config),
         "same_board": "no board neighbours" if parts.boards is None else NeighbourSource("same_board", parts.boards, config),
         "followed": FollowedSource(quality, config),

@@ -7,7 +7,7 @@ import pytest
 
 from corkboard.errors import NotFound
 from corkboard.experiments.config import EvaluationConfig
-from corkboard.experiments.evaluate import POPULARITY, evaluate_retrieval, popularity_buckets
+from corkboard.experiments.evaluate import LITTLE_KNOWN, POPULARITY, evaluate_retrieval, popularity_buckets
 from corkboard.experiments.scorers import Aligned, ListScorer, RetrievalOracle
 from corkboard.experiments.task import Moment, RetrievalTask, retrieval_task
 
@@ -74,16 +74,17 @@ def test_a_table_by_hand():
     assert table.facts["unreachable share"] == 0.0
 
 
-def plain_recall(task, scores, k):
-    """Recall over pairs by sorting each user's catalogue in Python; scores without ties."""
+def plain_recall(task, scores, k, below=math.inf):
+    """Recall over pairs by sorting each user's catalogue in Python; scores without ties, items of fewer actions than ``below``."""
     hits = total = 0
     for moment in task.moments:
         for p in range(len(moment.users)):
             seen = set(moment.seen_items[moment.seen_users == p].tolist())
             order = sorted((i for i in range(len(task.item_ids)) if i not in seen), key=lambda i: -scores[i])[:k]
             for wanted in moment.positive_items[moment.positive_users == p].tolist():
-                hits += wanted in order
-                total += 1
+                if task.popularity[wanted] < below:
+                    hits += wanted in order
+                    total += 1
     return hits / total
 
 
@@ -91,9 +92,17 @@ def plain_recall(task, scores, k):
 def test_recall_equals_a_plain_loop_in_chunks_of_any_size(chunk_scores):
     task = random_task(users=40, moments=2)
     scores = np.random.default_rng(1).permutation(60).astype(float)
-    config = EvaluationConfig(k=5, chunk_scores=chunk_scores, replicates=100)
+    config = EvaluationConfig(k=5, long_k=20, chunk_scores=chunk_scores, replicates=100)
     table = evaluate_retrieval(task, {POPULARITY: Fixed(scores)}, config)
-    assert table.cell(POPULARITY, "recall@5").value == pytest.approx(plain_recall(task, scores, 5))
+    for k in (5, 20):
+        assert table.cell(POPULARITY, f"recall@{k}").value == pytest.approx(plain_recall(task, scores, k))
+        assert table.cell(POPULARITY, f"recall@{k} rare").value == pytest.approx(plain_recall(task, scores, k, below=LITTLE_KNOWN))
+
+
+def test_a_long_list_that_is_not_longer_has_no_columns():
+    task = random_task(users=10)
+    table = evaluate_retrieval(task, {POPULARITY: Random(60)}, EvaluationConfig(k=5, long_k=5, replicates=100))
+    assert [measure.name for measure in table.measures if "recall" in measure.name] == ["recall@5", "recall@5 by user", "recall@5 rare"]
 
 
 def test_what_was_seen_is_in_no_list():

@@ -198,11 +198,11 @@ class Content:
 
 def test_a_learned_user_vector_stands_beside_them_on_both_kinds_of_vectors(bench, monkeypatch):
     """Content and MultiBiSage are one table here, so both rows learn and score the same; recall of rare items asks of fewer pairs."""
-    from corkboard.experiments import graph_people
+    from corkboard.experiments import evaluate, graph_people
 
     people = graph_people.People(bench, Content())
     wanted = np.concatenate([people.task.popularity[moment.positive_items] for moment in people.task.moments])
-    monkeypatch.setattr(graph_people, "RARE_BELOW", int(np.median(wanted)))
+    monkeypatch.setattr(evaluate, "LITTLE_KNOWN", int(np.median(wanted)))
     found = [people.measured(Run(MAIN, variant, 3, {}), lambda at, of: None)[0] for variant in graph_people.FORMERS]
     assert found[0][name.R100].value == pytest.approx(found[1][name.R100].value)
     rare, everything = found[0][name.RARE], found[0][name.R100]

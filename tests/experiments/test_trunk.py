@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from corkboard.experiments.trunk import ATTRIBUTES, Attributes, card_lines, counted, make_trunk, started, steps_told, told
+from corkboard.experiments.trunk import ATTRIBUTES, Attributes, card_lines, counted, make_trunk, outside, started, steps_told, told
 from corkboard.experiments.vision_config import StartConfig, VisualRetrievalConfig
 from corkboard.experiments.visual_retrieval import Labelled
 from corkboard.learning.config import TrainingConfig
 from corkboard.learning.training import Progress
 from corkboard.metrics.intervals import PerUser
 from corkboard.vision.config import TrunkConfig
-from corkboard.vision.trunk import build_trunk, load_trunk, trunk_notes, trunk_tensors
+from corkboard.vision.trunk import build_trunk, built_in_file, load_trunk, trunk_notes, trunk_tensors
 from corkboard.world.rendering import Products
 
 QUICK = VisualRetrievalConfig.quick()
@@ -71,6 +71,37 @@ def test_the_card_is_in_the_file_and_the_same_trunk_is_made_again(tmp_path):
     assert set(card["baselines"]) == {"centre histogram", "histogram", "raw pixels", "untrained trunk"}
     assert {"seed", "steps", "code", "picture_code", "pictures_version", "split", "training_products", "chance"} <= set(card)
     assert any(line.startswith("test") and "camera P@1" in line for line in card_lines(card))
+
+
+def test_a_trunk_made_anew_is_held_against_the_intervals_of_a_card():
+    card = {"figures": {"test": {"camera P@1": [0.48, 0.45, 0.52], "web P@1": [0.97, 0.95, 0.98]}}}
+
+    def made(camera, web):
+        return {"figures": {"test": {"camera P@1": [camera, 0.0, 1.0], "web P@1": [web, 0.0, 1.0]}}}
+
+    assert outside(made(0.45, 0.98), card) == []
+    assert outside(made(0.449, 0.97), card) == ["camera P@1 is 0.449, outside of [0.450, 0.520] on the card"]
+    assert len(outside(made(0.6, 0.5), card)) == 2
+
+
+def test_a_demo_that_trains_all_is_held_against_the_card_that_ships(tmp_path, monkeypatch):
+    from corkboard.cli import demo
+
+    card, asked = trunk_notes(built_in_file()), {}
+    assert outside(card, card) == []
+    for part in ("training_products", "test_products"):
+        assert part in card
+
+    def quick(file, folder, config, seed, say):
+        asked.update(file=file, config=config, seed=seed)
+        return {"figures": {"test": {**card["figures"]["test"], "camera P@1": [0.1, 0.1, 0.1]}}}
+
+    monkeypatch.setattr("corkboard.experiments.trunk.make_trunk", quick)
+    missed = demo._train_trunk(tmp_path / "trunk.safetensors", tmp_path)
+    assert len(missed) == 1
+    assert missed[0].startswith("camera P@1 is 0.100, outside of")
+    assert (asked["seed"], asked["config"]) == (card["seed"], VisualRetrievalConfig.shipped())
+    assert asked["config"].model_dump(mode="json", exclude={"evaluation"}) == card["settings"]
 
 
 def test_figures_are_told_with_their_intervals():

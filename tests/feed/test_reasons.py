@@ -51,6 +51,7 @@ def test_an_item_without_a_title_is_something_you_acted_on(title: str | None, ac
 def test_a_title_is_quoted(action: str) -> None:
     assert reason("nearest", "Navy shirt", action) == f"Like “Navy shirt”, which you {SAID[action]}"
     assert reason("same_board", "Navy shirt", action) == "On the same boards as “Navy shirt”"
+    assert reason("fresh", "Navy shirt", action) == "Hardly discovered yet, and like “Navy shirt”"
 
 
 def test_a_long_title_is_cut_to_48_characters() -> None:
@@ -58,7 +59,7 @@ def test_a_long_title_is_cut_to_48_characters() -> None:
 
 
 def test_without_an_item_to_name_there_are_plain_reasons() -> None:
-    assert reason("fresh", None, "save", seeded=False) == "New, and near to what you like"
+    assert reason("fresh", None, "save", seeded=False) == "Hardly discovered yet, and near to what you like"
     assert reason("fresh", None, None, seeded=False) == "New"
     assert reason("nearest", None, "save", seeded=False) == OTHERWISE
 

@@ -252,25 +252,65 @@ def test_engagement_by_hand() -> None:
     assert engagement(stats, "1d", weights).tolist() == [6.0, 0.0]
     assert engagement(stats, "7d", weights).tolist() == [7.0, 0.0]
     assert item_quality(stats).tolist() == [0.5, 0.0]
+    assert stats.positives().tolist() == [3.0, 0.0]
     assert len(item_quality(None)) == 0
 
 
 def test_fresh_is_new_and_knows_the_taste() -> None:
     catalogue, (vectors, _) = catalogue_of(ITEMS), lumps()
-    source = FreshSource(ExactIndex(vectors, SPACE), CONFIG)
+    source = FreshSource(ExactIndex(vectors, SPACE), None, CONFIG)
     for state in (state_of(), state_of([("save", "i0031", NOW_MS)])):
         found = source.candidates(request_of(catalogue, state), 12)
         assert len(found) == 12
         assert (catalogue.created_ms[found.rows] > NOW_MS - CONFIG.fresh_days * DAY_MS).all()
     assert shares(found)[1] == 1.0
-    without_taste = FreshSource(None, CONFIG).candidates(request_of(catalogue, state), 12)
+    assert (found.seeds == 31).all()
+    without_taste = FreshSource(None, None, CONFIG).candidates(request_of(catalogue, state), 12)
     assert (np.diff(catalogue.created_ms[without_taste.rows]) <= 0).all()
+    assert (without_taste.seeds == -1).all()
+
+
+def test_fresh_by_hand() -> None:
+    """Rows 0 and 1 were acted on, the older one with half the weight; 2 is like 0 alone, 3 lies between both, 4 is like neither."""
+    half, config = np.sqrt(0.5), CONFIG.model_copy(update={"fresh_sharpness": 4.0, "fresh_newness": 0.1, "history_half_life_days": 1.0})
+    vectors = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [half, half, 0], [0, 0, 1]], np.float32)
+    catalogue = catalogue_of(5)
+    catalogue.created_ms[:] = NOW_MS - np.array([20, 20, 7, 20, 20]) * DAY_MS
+    state = state_of([("save", "i0001", NOW_MS - DAY_MS), ("save", "i0000", NOW_MS)])
+    source = FreshSource(ExactIndex(vectors, SPACE), np.array([9, 9, 9, 4, 0]), config)
+    allowed = np.array([False, False, True, True, True])
+    found = source.candidates(request_of(catalogue, state, allowed), 3)
+    assert found.rows.tolist() == [2, 3, 4]
+    np.testing.assert_allclose(found.scores, [2 / 3 + 0.1 * 0.5, 0.25, 0.0], atol=1e-6)
+    assert found.seeds.tolist()[:2] == [0, 0]
+
+
+def test_what_hardly_anybody_acted_on_is_fresh_however_old() -> None:
+    catalogue, actions = catalogue_of(6), np.array([0, 4, 5, 100])
+    catalogue.created_ms[:] = NOW_MS - np.array([90, 90, 90, 90, 90, 1]) * DAY_MS
+    request = request_of(catalogue, state_of())
+    assert set(FreshSource(None, actions, CONFIG).candidates(request, 6).rows.tolist()) == {0, 1, 5}  # 4 nobody counted, and it is old
+    assert FreshSource(None, None, CONFIG).candidates(request, 6).rows.tolist() == [5]
+    short = request_of(catalogue, state_of(), np.ones(1, bool))
+    assert FreshSource(None, actions, CONFIG).candidates(short, 6).rows.tolist() == [0]
+
+
+def test_fresh_asks_for_what_is_very_near_to_something() -> None:
+    """Row 3 is somewhat near to all three actions, row 4 is one of them: the mean cosine prefers the former, a sharp one the latter."""
+    vectors = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [3**-0.5] * 3, [1, 0, 0]], np.float32)
+    catalogue, state = catalogue_of(5), state_of([("save", f"i000{row}", NOW_MS) for row in range(3)])
+    catalogue.created_ms[:] = NOW_MS - 50 * DAY_MS
+    request = request_of(catalogue, state, np.array([False, False, False, True, True]))
+    for sharpness, first in ((1.0, 3), (8.0, 4)):
+        source = FreshSource(ExactIndex(vectors, SPACE), np.zeros(5), CONFIG.model_copy(update={"fresh_sharpness": sharpness}))
+        assert source.candidates(request, 2).rows[0] == first
 
 
 def test_an_item_of_the_future_is_not_fresh() -> None:
     catalogue = catalogue_of(10)
     catalogue.add({"item_id": "tomorrow", "time_ms": NOW_MS + DAY_MS})
-    assert 10 not in FreshSource(None, CONFIG).candidates(request_of(catalogue, state_of()), 20).rows
+    for actions in (None, np.zeros(11)):
+        assert 10 not in FreshSource(None, actions, CONFIG).candidates(request_of(catalogue, state_of()), 20).rows
 
 
 def test_creators_of_recent_items_and_followed_ones() -> None:
