@@ -151,12 +151,13 @@ class Workspace:
         from corkboard.lake.ingest import ingest_frames
         from corkboard.lake.pictures.store import PictureStore
         from corkboard.world.config import WORLD_VERSION
+        from corkboard.world.world import World
 
         config = self.settings.world.model_dump(mode="json") | {"version": WORLD_VERSION}
         marker = self.folder / "world.json"
         if out is None and marker.exists() and json.loads(marker.read_text()) == config:
             return self.lake().counts()
-        world = self.world()
+        world = World(self.settings.world)
         tables = world.tables()
         if out is not None:
             _write_world(world, tables, out)
@@ -172,20 +173,23 @@ class Workspace:
                 list(pool.map(PictureStore(self.folder / "lake").put, (data for _, data in world.picture_bytes())))
             ingest_frames(self.folder / "lake", tables, source=f"world {self.settings.world.seed}")
             write_atomically(marker, json.dumps(config).encode())
+            self._world = world
         return {name: len(frame) for name, frame in tables.items()}
 
-    def world(self) -> World:
-        """The simulated world of these settings. Made when it is first asked for."""
+    def world(self) -> World | None:
+        """The simulated world that the lake holds, by the settings it was made with; it knows the truth. Made when it is first asked for.
+
+        None where the lake holds none, or one that an earlier version made: this one would make another.
+        """
+        from corkboard.world.config import WORLD_VERSION, WorldConfig
         from corkboard.world.world import World
 
-        if self._world is None:
-            self._world = World(self.settings.world)
+        marker = self.folder / "world.json"
+        if self._world is None and marker.exists():
+            made = json.loads(marker.read_text())
+            if made.pop("version", None) == WORLD_VERSION:
+                self._world = World(WorldConfig.model_validate(made))
         return self._world
-
-    @property
-    def has_world(self) -> bool:
-        """Whether the lake holds the simulated world, so that an oracle is known."""
-        return (self.folder / "world.json").exists()
 
     # -------------------------------------------------------------------------------------------------------------- build
 
@@ -251,7 +255,7 @@ class Workspace:
         """Measure every model on the test days, beside trivial baselines and, in a simulated world, the oracle."""
         from corkboard.pipeline.evaluate import evaluate
 
-        return evaluate(self.builder(progress), self.settings, self.world() if self.has_world else None)
+        return evaluate(self.builder(progress), self.settings, self.world())
 
     def write_report(self, evaluation: Evaluation, path: Path | None = None) -> Path:
         """Write the HTML report and, beside it, the same as JSON; returns the HTML file."""

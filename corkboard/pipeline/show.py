@@ -121,9 +121,11 @@ def _pictures(workspace: Workspace) -> dict[str, Any]:
     """Write a contact sheet of the simulated world, a row an item and a column a domain and view, and say where it lies."""
     from corkboard.world.sheet import COLUMNS, by_category, products_sheet, write_sheet
 
-    if not workspace.has_world:
-        raise NotFound("This workspace holds no simulated world", found=str(workspace.folder), hint="Run `corkboard simulate`.")
     world = workspace.world()
+    if world is None:
+        raise NotFound(
+            "This workspace holds no simulated world of this version", found=str(workspace.folder), hint="Run `corkboard simulate`."
+        )
     products = world.products()
     rows = by_category(products)
     path = write_sheet(workspace.folder / "pictures.png", products_sheet(products, rows, seed=world.config.seed))

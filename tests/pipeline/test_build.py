@@ -113,9 +113,22 @@ def test_too_few_users_for_a_ranker_leave_it_out_and_the_rest_serves(copied):
     assert list(report.skipped) == ["+ ranker", "+ TransAct", "+ light ranker"]
     assert all("Too few users" in reason for reason in report.skipped.values())
     assert copied.releases.current().label == "+ PinnerFormer"
-    evaluation = open(copied.folder, overrides=[*settings, f"world.start_ms={copied.settings.world.start_ms}"]).evaluate()
+    evaluation = open(copied.folder, overrides=settings).evaluate()
     assert sum("There is no ranker" in warning for warning in evaluation.warnings) == 2
     assert not any("ranker" in row.name for table in evaluation.tables for row in table.rows)
+
+
+def test_the_oracle_is_of_the_world_that_was_made_whatever_the_settings_say_now(copied):
+    """A demo's world is moved towards today, and nobody who evaluates it later names the day."""
+    later = open(copied.folder, overrides=["world.seed=99"])
+    assert later.settings.world != copied.settings.world
+    assert later.world().config == copied.settings.world
+    assert later.world() is later.world()
+    marker = copied.folder / "world.json"
+    marker.write_text(marker.read_text().replace('"version": ', '"version": 1000'))
+    assert open(copied.folder).world() is None
+    marker.unlink()
+    assert open(copied.folder).world() is None
 
 
 def test_a_rollback_stays_until_somebody_chooses_again(copied):

@@ -123,10 +123,10 @@ def test_a_sheet_lays_pictures_side_by_side(products):
 
 def test_show_pictures_writes_a_sheet(tmp_path):
     world = World(WorldConfig.tiny())
-    here = SimpleNamespace(folder=tmp_path, has_world=True, world=lambda: world)
+    here = SimpleNamespace(folder=tmp_path, world=lambda: world)
     facts = show(here, "pictures")
     assert facts["contact sheet"] == str(tmp_path / "pictures.png")
     assert (tmp_path / "pictures.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert facts["rows"].split(", ")[0] in world.item_ids
     with pytest.raises(NotFound, match="no simulated world"):
-        show(SimpleNamespace(folder=tmp_path, has_world=False), "pictures")
+        show(SimpleNamespace(folder=tmp_path, world=lambda: None), "pictures")
