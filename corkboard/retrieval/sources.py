@@ -206,9 +206,11 @@ class FreshSource:
         The score is newness in [0, 1] x ``fresh_newness`` plus the mean, over the history, of ``max(cosine, 0) ** fresh_sharpness``: one
         action that is very near counts more than many that are somewhat near. Without history, newness alone.
         """
+        return request.once(self.name, k, self._config.candidates, lambda most: self._found(request, most))
+
+    def _found(self, request: CandidateRequest, k: int) -> Candidates:
         config, created = self._config, request.catalogue.created_ms[: len(request.allowed)]
-        window_ms = config.fresh_days * DAY_MS
-        newness = np.clip(1 - (request.now_ms - created) / window_ms, 0, 1)
+        newness = np.clip(1 - (request.now_ms - created) / (config.fresh_days * DAY_MS), 0, 1)
         fresh = newness > 0
         fresh[self._little_known[self._little_known < len(fresh)]] = True
         fresh &= request.allowed[: len(fresh)] & (created <= request.now_ms)
@@ -219,7 +221,7 @@ class FreshSource:
         return Candidates.best(request, near, (scores + config.fresh_newness * newness[near]).astype(np.float32), seeds, k)
 
     def _near(self, request: CandidateRequest, fresh: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows that are among the 2 k nearest fresh ones to some item of the history, with scores and the item of the largest part."""
+        """Rows that are among the k nearest fresh ones to some item of the history, with scores and the item of the largest part."""
         nothing = np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
         if self._index is None or k < 1:
             return nothing
@@ -230,7 +232,7 @@ class FreshSource:
         rows, weights, vectors = rows[known], weights[known], vectors[known]
         if not len(rows):
             return nothing
-        near, cosines = self._index.search(vectors, 2 * k, fresh, self._index.space)
+        near, cosines = self._index.search(vectors, k, fresh, self._index.space)
         there = near >= 0
         parts = (weights / weights.sum())[:, None] * np.maximum(cosines, 0) ** config.fresh_sharpness
         return merged(near[there], parts[there], np.broadcast_to(rows[:, None], near.shape)[there])

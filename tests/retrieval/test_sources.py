@@ -288,9 +288,9 @@ def test_fresh_by_hand() -> None:
 def test_what_hardly_anybody_acted_on_is_fresh_however_old() -> None:
     catalogue, actions = catalogue_of(6), np.array([0, 4, 5, 100])
     catalogue.created_ms[:] = NOW_MS - np.array([90, 90, 90, 90, 90, 1]) * DAY_MS
-    request = request_of(catalogue, state_of())
-    assert set(FreshSource(None, actions, CONFIG).candidates(request, 6).rows.tolist()) == {0, 1, 5}  # 4 nobody counted, and it is old
-    assert FreshSource(None, None, CONFIG).candidates(request, 6).rows.tolist() == [5]
+    found = FreshSource(None, actions, CONFIG).candidates(request_of(catalogue, state_of()), 6)
+    assert set(found.rows.tolist()) == {0, 1, 5}  # 4 nobody counted, and it is old
+    assert FreshSource(None, None, CONFIG).candidates(request_of(catalogue, state_of()), 6).rows.tolist() == [5]
     short = request_of(catalogue, state_of(), np.ones(1, bool))
     assert FreshSource(None, actions, CONFIG).candidates(short, 6).rows.tolist() == [0]
 
@@ -300,8 +300,8 @@ def test_fresh_asks_for_what_is_very_near_to_something() -> None:
     vectors = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [3**-0.5] * 3, [1, 0, 0]], np.float32)
     catalogue, state = catalogue_of(5), state_of([("save", f"i000{row}", NOW_MS) for row in range(3)])
     catalogue.created_ms[:] = NOW_MS - 50 * DAY_MS
-    request = request_of(catalogue, state, np.array([False, False, False, True, True]))
     for sharpness, first in ((1.0, 3), (8.0, 4)):
+        request = request_of(catalogue, state, np.array([False, False, False, True, True]))
         source = FreshSource(ExactIndex(vectors, SPACE), np.zeros(5), CONFIG.model_copy(update={"fresh_sharpness": sharpness}))
         assert source.candidates(request, 2).rows[0] == first
 
