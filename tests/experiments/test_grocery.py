@@ -15,6 +15,7 @@ from corkboard.experiments.evaluate import POPULARITY, evaluate_retrieval, retri
 from corkboard.experiments.grocery import Purchases, prepared_lake, run_grocery
 from corkboard.experiments.real_config import GroceryConfig
 from corkboard.experiments.real_data import TOWER_CODE
+from corkboard.experiments.tabulate import number
 
 from .fakes import Fixed
 
@@ -87,7 +88,7 @@ def test_figures_by_user_are_those_of_the_table(purchases):
     table, figures = evaluate_retrieval(task, scorers, config), retrieval_figures(task, scorers, config)
     for row in scorers:
         for measure in retrieval_measures(config):
-            assert figures[row][measure.name].value == table.cell(row, measure.name).value
+            assert number(figures[row][measure.name].value) == table.cell(row, measure.name).value  # nobody may have taken a rare item
 
 
 def test_an_experiment_is_run_once_and_told_from_what_is_kept(folder, tmp_path):
