@@ -353,6 +353,14 @@ class Workspace:
         somebody = {} if user_id is not None else {"session_id": _NOBODY}
         return self.page(user_id, k, **{**somebody, **request, "surface": "related", "item_id": item_id}).items
 
+    def search(self, query: str, user_id: str | None = None, k: int = 25, **request: Any) -> ItemList:
+        """Items that have the words of ``query``, in the order for a user, or for somebody nothing is known of. Not logged.
+
+        ``request`` is for :meth:`page`, which with ``surface="search"`` also has the notes: what was corrected, and why a page is empty.
+        """
+        somebody = {} if user_id is not None else {"session_id": _NOBODY}
+        return self.page(user_id, k, **{**somebody, **request, "surface": "search", "query": query}).items
+
     def similar(
         self,
         image: Path | str | np.ndarray | None = None,

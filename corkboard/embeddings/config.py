@@ -340,3 +340,53 @@ class EmbeddingsConfig(Section):
     """Item vectors from several graphs."""
     visual: VisualConfig = VisualConfig()
     """The unified visual embedding."""
+
+
+class SearchSageConfig(Section):
+    """The encoder of search queries, whose vectors lie in the frozen space of items."""
+
+    encoder: Literal["words", "bag", "pretrained"] = "words"
+    """A transformer over words, each the mean of its hashed n-grams; one bag of all n-grams of the text, without a transformer; or a
+    text model of `transformers` from a folder."""
+    checkpoint: str = ""
+    """The folder of a ``pretrained`` encoder."""
+    trained: Literal["all", "output"] = "all"
+    """What learns: everything, or the linear layer to the items' space alone, with the encoder as it started."""
+    width: int = Field(default=64, ge=2)
+    """Width of a word, and of what the linear layer reads. A pretrained encoder has its own."""
+    layers: int = Field(default=1, ge=1)
+    """Blocks of attention and feed-forward over words."""
+    heads: int = Field(default=2, ge=1)
+    """Attention heads; they divide the width."""
+    feedforward: int = Field(default=2, ge=1)
+    """Width of the feed-forward layers, in widths of a word."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of what a block adds that is dropped in training."""
+    token_dropout: float = Field(default=0.2, ge=0, lt=1)
+    """In training, each n-gram is left out this often, so that a word with a slip of the finger is nothing new."""
+    max_words: int = Field(default=32, ge=1)
+    """Words of a text that are read, and tokens of a pretrained encoder; the rest is ignored."""
+    table_rows: int = Field(default=16_384, ge=2)
+    """Rows of the shared table of the hash embedding."""
+    cap_per_item: int = Field(default=50, ge=1)
+    """Pairs of one item at most, drawn at random: otherwise popular items are found for everything."""
+    weights: PairActionWeights = PairActionWeights(close_up=0.0, add_to_cart=0.0, checkout=0.0)
+    """How often a pair is drawn, by its action; 0: such actions make no pairs. Looking closely is not enough, as published."""
+    title_share: float = Field(default=0.25, ge=0, lt=1)
+    """Share of a batch that are titles of items for their own vectors, so that words nobody has searched for are known; 0: none."""
+    loss: Literal["softmax", "triplet"] = "softmax"
+    """Softmax over the batch and a random pool with logQ, or the hinge of every negative against the positive."""
+    margin: float = Field(default=0.2, gt=0)
+    """How far above a negative a positive must score, in cosines, with the triplet loss."""
+    batch: int = Field(default=512, ge=2)
+    """Pairs a step."""
+    pool: int = Field(default=512, ge=0)
+    """Random items a step, as further negatives."""
+    validation_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of distinct queries whose pairs are kept for early stopping."""
+    text: TextConfig = TextConfig()
+    """How text becomes tokens. An n-gram is known when it stands in ``min_count`` of the distinct queries and titles."""
+    softmax: SampledSoftmaxConfig = SampledSoftmaxConfig(separate_pools=False)
+    """The loss."""
+    training: TrainingConfig = TrainingConfig(steps=300, learning_rate=3e-3, validate_every=25)
+    """The training loop."""

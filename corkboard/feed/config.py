@@ -63,6 +63,18 @@ class VisualPageConfig(Section):
     """How many of the most alike are looked up; those that are not on the page are what `explain` knows of. More for longer pages."""
 
 
+class SearchPageConfig(Section):
+    """What is different about a page that answers a query."""
+
+    candidates: int = Field(200, ge=1)
+    """How many of the items that match best are ordered anew; more for longer pages."""
+    relevance_weight: float = Field(2.0, ge=0)
+    """What matching the query counts beside the ranker's utility; both are standardised over the candidates. 0 leaves the order of all that
+    match to the ranker."""
+    diversity: DiversityConfig = DiversityConfig(strength=0.1, max_creator_share=0.5, max_category_share=1.0)
+    """How such a page is spread: hardly, for who names a category wants it."""
+
+
 class FeedConfig(Section):
     """Settings of the feed."""
 
@@ -97,5 +109,7 @@ class FeedConfig(Section):
     """Pages beside an item."""
     visual: VisualPageConfig = VisualPageConfig()
     """Pages of items that look like a picture."""
+    search: SearchPageConfig = SearchPageConfig()
+    """Pages that answer a query."""
     exploration: ExplorationConfig = ExplorationConfig()
     """Pages in random order."""

@@ -1,9 +1,9 @@
 """Pages: state -> rules -> candidates -> light ranker -> features -> ranker -> utility -> diversity -> page -> served row.
 
-The home surface, that of the items beside an item, which differs in what :mod:`corkboard.feed.related` says, and that of items that look
-like a picture (:mod:`corkboard.feed.visual`), which no ranker orders. Some 400 candidates go into the light ranker, some 120 of them
-into features and the full ranker. What is known of the user is looked up once a request (:class:`~corkboard.ranking.request.RequestSide`)
-and read by every stage.
+The home surface, that of the items beside an item, which differs in what :mod:`corkboard.feed.related` says, that of items that look like a
+picture (:mod:`corkboard.feed.visual`), which no ranker orders, and that of a query (:mod:`corkboard.feed.search`). Some 400 candidates go
+into the light ranker, some 120 of them into features and the full ranker. What is known of the user is looked up once a request
+(:class:`~corkboard.ranking.request.RequestSide`) and read by every stage.
 
 A :class:`Feed` holds the parts of one release and is swapped as a whole; it keeps nothing about users. What cannot be
 computed degrades to the next best thing and is named in the page's notes.
@@ -32,6 +32,7 @@ from corkboard.feed.parts import FeedParts, LiveItems, load_parts
 from corkboard.feed.reasons import Reasons
 from corkboard.feed.related import asked_beside, filled_from, found_by_sources, relevance
 from corkboard.feed.rules import Allowed, apply_rules, fatigue, relax
+from corkboard.feed.search import SEARCH, check_query, matching
 from corkboard.feed.served import Chosen, Ranked, Shortlist, served_row, trace_of
 from corkboard.feed.visual import EVERYTHING, VISUAL, Look, alike, asked_row, look_for, only_pictured, stored_hash
 from corkboard.graph.config import WalkConfig
@@ -54,7 +55,7 @@ from corkboard.state.user_state import UserState
 
 __all__ = ["SURFACES_SERVED", "Feed", "Page", "RecommendRequest"]
 
-SURFACES_SERVED = ("home", RELATED, VISUAL)
+SURFACES_SERVED = ("home", RELATED, VISUAL, SEARCH)
 """Surfaces that are built."""
 
 
@@ -232,6 +233,7 @@ class Feed:
             raise InputError(
                 "k is too large", found=request.k, expected=f"at most {self.settings.max_k}", hint="Ask for the next page with next_cursor."
             )
+        check_query(request)
         notes = list(self.parts.notes)
         wanted = parse_filter(request.filter)
         now_ms = int(time.time() * 1000) if request.now_ms is None else request.now_ms
@@ -251,6 +253,8 @@ class Feed:
             moment.look, said = look_for(request, beside, self.parts.visual)
             moment.notes += said
             moment.passed("picture")
+        if request.surface == SEARCH:
+            moment.notes += self.parts.words.notes
         self._say_who(moment)
         self._follow_chain(moment)
         moment.passed("state")
@@ -320,10 +324,12 @@ class Feed:
 
     def _seen(self, moment: _Moment) -> SeenConfig:
         """When an item has been seen enough: never, for somebody who looks for it."""
-        return self.settings.seen if moment.look is None else EVERYTHING
+        return EVERYTHING if moment.look is not None or self._surface(moment) == SEARCH else self.settings.seen
 
     def _surface(self, moment: _Moment) -> str:
-        """The surface whose page it is made as: a visual one that cannot look is the next best thing."""
+        """The surface whose page it is made as: a visual one that cannot look is the next best thing, and so is a search without words."""
+        if moment.request.surface == SEARCH and self.parts.words.index is None:
+            return "home"
         if moment.request.surface != VISUAL or moment.look is not None:
             return moment.request.surface
         return "home" if moment.beside < 0 else RELATED
@@ -336,6 +342,11 @@ class Feed:
             found = alike(moment.look, self.parts.visual.pictured, asked, max(moment.request.k, self.settings.visual.candidates))
             if len(found) < moment.request.k:
                 moment.note("few_pictures")
+            return found
+        if surface == SEARCH and self.parts.words.index is not None:
+            most = max(moment.request.k, self.settings.search.candidates)
+            found, said = matching(self.parts.words.index, asked, moment.request.query or "", most)
+            moment.notes += said
             return found
         found = self._brought(moment, home if moment.beside < 0 else self.parts.related, asked)
         if moment.beside >= 0 and found_by_sources(found).sum() < min(moment.request.k, len(found)):
@@ -370,7 +381,7 @@ class Feed:
 
     def _shorten(self, moment: _Moment, request: RequestSide, found: Retrieved) -> Shortlist:
         """The candidates that go on to the full ranker, in the order of the sources: the light ranker's best. Without one, the first
-        that the sources brought, and beside an item always these: the light ranker does not read the item."""
+        that the sources brought, and beside an item or a query always these: the light ranker reads neither."""
         most = max(self.settings.full_candidates, 4 * moment.request.k)
         scores = self._light_scores(moment, request, found.rows)
         kept = np.arange(len(found))
@@ -382,7 +393,8 @@ class Feed:
 
     def _light_scores(self, moment: _Moment, request: RequestSide, rows: np.ndarray) -> np.ndarray | None:
         light = self.parts.light
-        if light is None or not self.settings.light_ranker or moment.beside >= 0 or moment.look is not None or not len(rows):
+        elsewhere = moment.beside >= 0 or moment.look is not None or self._surface(moment) == SEARCH
+        if light is None or not self.settings.light_ranker or elsewhere or not len(rows):
             return None
         scores = light.scores(request, rows, moment.weights)
         if not np.isfinite(scores).all():
@@ -408,8 +420,14 @@ class Feed:
             probabilities=probabilities,
             utility=before if probabilities is None else utility(heads, probabilities, moment.weights),
             fatigue=fatigue(moment.state, moment.now_ms, found.items.item_ids, self._seen(moment)),
-            relevance=relevance(found.items.scores, moment.beside if moment.look is None else -1, self.settings.related.relevance_weight),
+            relevance=relevance(found.items.scores, self._relevance_weight(moment)),
         )
+
+    def _relevance_weight(self, moment: _Moment) -> float:
+        """What belonging to the item, or matching the query, counts on this page; 0 on others."""
+        if self._surface(moment) == SEARCH:
+            return self.settings.search.relevance_weight
+        return self.settings.related.relevance_weight if moment.beside >= 0 and moment.look is None else 0.0
 
     def _probabilities(
         self, moment: _Moment, ranker: Ranker, request: RequestSide, rows: np.ndarray, features: np.ndarray
@@ -430,6 +448,7 @@ class Feed:
             return Chosen(np.arange(min(k, len(rows))), {})
         worth = standardise(ranked.utility) + ranked.relevance - ranked.fatigue
         taste = self.settings.diversity if moment.beside < 0 else self.settings.related.diversity
+        taste = self.settings.search.diversity if self._surface(moment) == SEARCH else taste
         vectors, _ = self.parts.items.vectors(rows)
         creators, categories = catalogue.codes("creator_id")[rows], catalogue.codes("category")[rows]
         page = spread(worth, vectors, creators, categories, k, taste)

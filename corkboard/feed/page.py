@@ -43,6 +43,10 @@ NOTES: Mapping[str, str] = {
     "no_picture": "The picture of the item is not known yet; the page is of items like it in other ways.",
     "picture_failed": "The picture could not be looked at; the page is what can be found without.",
     "few_pictures": "Fewer items with a picture may be shown than were asked for.",
+    "no_search": "The release cannot look for words; the page is what home would show.",
+    "corrected": "A word is in no item; what is spelt like it was searched instead.",
+    "unknown_words": "Some words are in no item; the others were searched.",
+    "no_match": "No item that may be shown here has the words.",
     "other_tenant": "The release holds no items of this tenant.",
     "seen_again": "Too little is left that was not seen; items seen before are back.",
     "short_catalogue": "There are fewer items to show than were asked for.",
@@ -75,6 +79,7 @@ class RecommendRequest:
     ``item_id`` is the item that a page of the surface "related" is beside, and whose picture one of the surface "visual" looks like; other
     pages only log it. ``image`` is a picture to look like, uint8 ``(height, width, 3)``, upright, and ``crop`` the part of it that counts:
     left, top, right and bottom as shares in [0, 1]. It is not kept; ``image_hash``, the sha256 of what was handed in, is logged.
+    ``query`` is what a page of the surface "search" answers; other pages only log it.
     ``now_ms`` is UTC milliseconds and None means the clock. ``log`` False serves a page that leaves no trace.
     """
 

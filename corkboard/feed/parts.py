@@ -22,6 +22,7 @@ from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.embeddings.user_vectors import UserVectors
 from corkboard.errors import ArtifactError
 from corkboard.feed.page import Note, note
+from corkboard.feed.search import LEXICAL, WordSide
 from corkboard.feed.visual import VISUAL, VISUAL_INDEX, LazyEncoder, Pictured, VisualSide
 from corkboard.lake.schema import DEFAULT_TENANT, TABLES
 from corkboard.ranking.item_side import ItemSide, aligned_neighbours, aligned_stats, aligned_vectors
@@ -30,9 +31,10 @@ from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.ranking.ranker import Ranker
 from corkboard.retrieval.blend import Retrieval
 from corkboard.retrieval.catalogue import Catalogue
-from corkboard.retrieval.config import RelatedConfig, SourceConfig
+from corkboard.retrieval.config import LexicalConfig, RelatedConfig, SourceConfig
 from corkboard.retrieval.index import ExactIndex, FaissIndex, Index, OverlayIndex
 from corkboard.retrieval.item_stats import ItemStats
+from corkboard.retrieval.lexical import LexicalIndex
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.retrieval.related import related_retrieval
 from corkboard.retrieval.sources import RetrievalParts
@@ -71,6 +73,8 @@ def _hybrid(artifact: Artifact) -> Ranker:
     return import_module("corkboard.ranking.hybrid").HybridRanker.from_artifact(artifact)
 
 
+TEXTS = "texts"
+"""The table of the artefact of words: columns of the lake's items."""
 NEWER = "newer"
 """A table of the artefact of graphs: the saves onto public boards since they end."""
 
@@ -104,6 +108,8 @@ class FeedParts:
     ranker_kind: str = "blend"
     visual: VisualSide = field(default_factory=VisualSide)
     """What finds items by their looks."""
+    words: WordSide = field(default_factory=WordSide)
+    """What finds items by their words."""
     artifacts: tuple[str, ...] = ()
     tenant: str = DEFAULT_TENANT
     notes: tuple[Note, ...] = ()
@@ -171,6 +177,7 @@ def load_parts(
         light=light,
         ranker=ranker,
         visual=_visual(release, catalogue),
+        words=_words(release, catalogue),
         ranker_kind="blend" if ranker is None else release.artifacts["ranker"].config.get("kind", "blend"),
         artifacts=tuple(f"{name}={artifact.key}" for name, artifact in sorted(release.artifacts.items())),
         tenant=tenant,
@@ -214,6 +221,7 @@ class LiveItems:
 
     def _remove(self, item_id: str) -> None:
         row = self._parts.catalogue.remove(item_id)
+        self._parts.words.remove(row)
         for index in (self._parts.items.index, self._parts.items.embedding, self._parts.items.graph):
             if row >= 0 and isinstance(index, OverlayIndex):
                 index.remove(row)
@@ -228,6 +236,8 @@ class LiveItems:
         if not items:
             return
         rows = [self._row(item) for item in items]
+        for row, item in zip(rows, items, strict=True):
+            self._parts.words.put(row, item)
         made = [table for table in (self._contents(items),) if table is not None]
         if made and parts.graph_encoder is not None:
             made.append(EmbeddingTable(ids, self._placed(rows, made[0], parts.graph_encoder), parts.graph_encoder.space))
@@ -393,6 +403,17 @@ def _visual(release: Release, catalogue: Catalogue) -> VisualSide:
     pictured = _load(release, VISUAL_INDEX, partial(_pictured, catalogue), notes, "no_visual")
     encoder = None if pictured is None else _load(release, VISUAL, partial(_encoder, pictured), notes, "no_visual")
     return VisualSide(pictured, encoder, tuple(notes))
+
+
+def _words(release: Release, catalogue: Catalogue) -> WordSide:
+    """The index is made now, out of the texts in the release."""
+    notes: list[Note] = []
+    index = _load(release, LEXICAL, partial(_lexical, catalogue), notes, "no_search")
+    return WordSide(index, tuple(notes))
+
+
+def _lexical(catalogue: Catalogue, artifact: Artifact) -> LexicalIndex:
+    return LexicalIndex.build(artifact.table(TEXTS), catalogue, LexicalConfig.model_validate(artifact.config))
 
 
 def _of_nothing(artifact: Artifact | None) -> bool:

@@ -39,6 +39,7 @@ _PLAIN = {
     "popular_1d": "Popular today",
     "popular_7d": "Popular this week",
     "visual": "Looks like your picture",
+    "lexical": "Has what you searched for",
 }
 _VERBS = {
     "save": "saved",

@@ -57,9 +57,10 @@ def filled_from(home: Retrieval, asked: CandidateRequest, found: Retrieved, want
     return Retrieved(items, rows, seeds, by_source, names, [*found.notes, *more.notes])
 
 
-def relevance(blend: np.ndarray, beside: int, weight: float) -> np.ndarray:
-    """float64 ``(n,)``: what belonging to the item adds to each candidate, in standard deviations of utility; zeros beside no item.
+def relevance(scores: np.ndarray, weight: float) -> np.ndarray:
+    """float64 ``(n,)``: what belonging to the item, or matching the query, adds to each candidate, in standard deviations of utility.
 
-    ``blend`` is the blended score of the sources: the higher, the more of them found the candidate by the item, and the further up.
+    ``scores`` are those of the sources: of a related page, the higher, the more of them found the candidate by the item, and the further
+    up. Zeros for a weight of 0, on pages of neither kind.
     """
-    return weight * standardise(blend) if beside >= 0 else np.zeros(len(blend))
+    return weight * standardise(scores) if weight else np.zeros(len(scores))

@@ -1,7 +1,7 @@
 """The plan: which steps there are, who feeds whom, and the ladder of releases they add up to. What the steps that learn from behaviour
 do is in :mod:`corkboard.pipeline.learned`.
 
-    catalogue  stats  states  content/hashed -> index/hashed                    1  popularity and content
+    catalogue  lexical  stats  states  content/hashed -> index/hashed           1  popularity and content
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
     visual -> visual_index
@@ -28,6 +28,7 @@ from corkboard.pipeline import graph_steps, learned, visual_steps
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
 from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
+from corkboard.retrieval.lexical import TEXT_COLUMNS
 from corkboard.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ def make_catalogue(given: StepInput) -> Made:
 
     catalogue = Catalogue(given.lake.items())
     return Made(tables=catalogue.tables(), config=given.config.model_dump(), metrics={"items": len(catalogue)})
+
+
+def make_texts(given: StepInput) -> Made:
+    """The words that items are found by. The index of them is made where it serves, in some 6 s for 50,000 items."""
+    texts = given.lake.items().select("item_id", *TEXT_COLUMNS)
+    return Made(tables={"texts": texts}, config=given.config.model_dump(mode="json"), metrics={"items": len(texts)})
 
 
 def make_stats(given: StepInput) -> Made:
@@ -173,6 +180,7 @@ def plan(settings: Settings) -> Plan:
 def _first(settings: Settings, content: ContentConfig, index: IndexConfig) -> list[Step]:
     return [
         Step("catalogue", make_catalogue, uncut, CatalogueConfig(tenant=settings.tenant), code=("corkboard.retrieval.catalogue",)),
+        Step("lexical", make_texts, uncut, settings.retrieval.lexical),
         Step("stats", make_stats, end, code=("corkboard.retrieval.item_stats",)),
         Step("states", make_states, uncut, settings.state.limits, code=("corkboard.state.user_state", "corkboard.state.replay")),
         Step("content", hash_content, uncut, content, variant="hashed", code=("corkboard.embeddings",)),
@@ -283,7 +291,8 @@ def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
 
 
 def _stages() -> list[Stage]:
-    first = {"catalogue": "catalogue", "stats": "stats", "states": "states", "content": "content/hashed", "index": "index/hashed"}
+    first = {name: name for name in ("catalogue", "lexical", "stats", "states")}
+    first |= {"content": "content/hashed", "index": "index/hashed"}
     second = {**first, "item_knn": "item_knn", "boards": "boards"}
     third = {**second, "content": "content", "index": "index"}
     pictures = {"visual": "visual", "visual_index": "visual_index"}

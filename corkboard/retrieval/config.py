@@ -290,6 +290,37 @@ class ItemFilter(Section):
             ) from None
 
 
+class LexicalConfig(Section):
+    """Search by words: BM25, spelling, suggestions."""
+
+    title_weight: float = Field(default=4.0, ge=0)
+    """A word in the title counts as so many; 0 leaves the field out of the score, not out of the search."""
+    description_weight: float = Field(default=1.0, ge=0)
+    """The same in the description."""
+    category_weight: float = Field(default=2.0, ge=0)
+    """The same in the category."""
+    brand_weight: float = Field(default=2.0, ge=0)
+    """The same in the brand."""
+    attributes_weight: float = Field(default=2.0, ge=0)
+    """The same in the values of attributes."""
+    stop_words: tuple[str, ...] = ("a", "an", "and", "as", "at", "by", "for", "from", "in", "is", "of", "on", "or", "the", "to", "with")
+    """Words that are searched only where a query has no others, and never begin or end a suggested phrase."""
+    max_words: int = Field(default=32, ge=1, le=256)
+    """Different words of a query that are searched; the first are kept."""
+    corrections: int = Field(default=3, ge=0)
+    """A word that no item holds is replaced by up to this many known ones; 0 corrects nothing."""
+    one_edit_from: int = Field(default=4, ge=3)
+    """Words of that many letters may have one letter missing, added, changed or swapped with its neighbour."""
+    two_edits_from: int = Field(default=8, ge=6)
+    """Words of that many letters may have two such edits, where one is not enough."""
+    phrase_words: int = Field(default=4, ge=1)
+    """The longest phrases of titles that are suggested."""
+    phrase_items: int = Field(default=2, ge=1)
+    """A phrase of several words is suggested when so many titles have it."""
+    min_people: int = Field(default=5, ge=1)
+    """A past query that fewer people asked is never suggested: it may be about one of them."""
+
+
 class RetrievalConfig(Section):
     """Settings of retrieval."""
 
@@ -309,3 +340,5 @@ class RetrievalConfig(Section):
     """Candidate sources and their blend."""
     related: RelatedConfig = RelatedConfig()
     """The same for the items beside an item."""
+    lexical: LexicalConfig = LexicalConfig()
+    """Search by words."""

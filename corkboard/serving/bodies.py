@@ -32,7 +32,8 @@ class RecommendBody(Struct, forbid_unknown_fields=True):
     """The body of ``POST /v1/recommend``. ``user_id`` or ``session_id`` must be there."""
 
     surface: Annotated[
-        str | None, Meta(description="Left out, it is visual where a picture comes with it, related where item_id is given, else home.")
+        str | None,
+        Meta(description="Left out: visual with a picture, related with item_id, search with query, else home."),
     ] = None
     user_id: Id | None = None
     session_id: Id | None = None
@@ -40,7 +41,9 @@ class RecommendBody(Struct, forbid_unknown_fields=True):
     item_id: Annotated[
         Id | None, Meta(description="The item that a related page belongs to, or whose picture a visual one looks like.")
     ] = None
-    query: Annotated[str, Meta(max_length=1000)] | None = None
+    query: Annotated[Annotated[str, Meta(max_length=1000)] | None, Meta(description="What a search is for; other pages only log it.")] = (
+        None
+    )
     crop: Annotated[
         tuple[float, float, float, float] | None,
         Meta(description="The part of the picture that counts: x0, y0, x1, y1 as shares of it, upright; of the surface visual alone."),
@@ -68,7 +71,7 @@ def parse_recommend(body: bytes, surfaces: Sequence[str], with_image: bool = Fal
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain_refusal(body, error, RecommendBody) from None
     if asked.surface is None:
-        asked.surface = "visual" if with_image else "home" if asked.item_id is None else "related"
+        asked.surface = "visual" if with_image else "related" if asked.item_id is not None else "home" if asked.query is None else "search"
     if asked.surface not in surfaces:
         raise Problem(
             400,
@@ -102,6 +105,8 @@ def _check_item(asked: RecommendBody, with_image: bool) -> None:
         raise Problem(400, "bad_input", f"The surface {asked.surface} takes no picture", found=what, expected="the surface visual")
     if asked.surface == "related" and asked.item_id is None:
         raise Problem(400, "bad_input", "A related page belongs to an item", expected="item_id")
+    if asked.surface == "search" and asked.query is None:
+        raise Problem(400, "bad_input", "A search is for something", expected="query")
     if asked.surface != "related" and asked.item_id is not None:
         raise Problem(
             400,

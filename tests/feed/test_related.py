@@ -127,9 +127,9 @@ def test_relevance_is_weighed_against_utility(made: Small):
 
 def test_relevance_by_hand():
     blend = np.array([3.0, 1.0, 2.0])
-    np.testing.assert_allclose(relevance(blend, 7, 0.5), 0.5 * np.array([1, -1, 0]) * np.sqrt(1.5))
-    assert relevance(blend, -1, 0.5).tolist() == [0, 0, 0]
-    assert relevance(np.ones(2), 7, 0.5).tolist() == [0, 0]
+    np.testing.assert_allclose(relevance(blend, 0.5), 0.5 * np.array([1, -1, 0]) * np.sqrt(1.5))
+    assert relevance(blend, 0.0).tolist() == [0, 0, 0]
+    assert relevance(np.ones(2), 0.5).tolist() == [0, 0]
 
 
 def test_home_is_what_it_was(made: Small):
@@ -186,7 +186,7 @@ def test_a_chain_of_pages_never_repeats(made: Small):
 def test_a_related_page_needs_an_item(made: Small):
     with pytest.raises(InputError, match="beside an item"):
         made.feed().recommend(RecommendRequest(surface="related", user_id="u3", now_ms=NOW_MS))
-    assert SURFACES_SERVED == ("home", "related", "visual")
+    assert SURFACES_SERVED == ("home", "related", "visual", "search")
 
 
 def test_an_unknown_item_gets_what_home_would_show(made: Small):

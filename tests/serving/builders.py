@@ -28,9 +28,10 @@ from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.retrieval.baselines import ItemKNN
 from corkboard.retrieval.binary_index import BinaryIndex
 from corkboard.retrieval.catalogue import Catalogue
-from corkboard.retrieval.config import IndexConfig
+from corkboard.retrieval.config import IndexConfig, LexicalConfig
 from corkboard.retrieval.index import FaissIndex
 from corkboard.retrieval.item_stats import ItemStats
+from corkboard.retrieval.lexical import TEXT_COLUMNS
 from corkboard.seeds import generator
 from corkboard.serving.live import LiveEngine
 from corkboard.serving.run import engine_of
@@ -134,6 +135,15 @@ def promote_with_boards(workspace: Workspace, boards: Mapping[str, Sequence[str]
     graphs = Graphs(ids, {"board": BipartiteGraph.of("board", edges, ids)})
     made = write_artifact(workspace.folder / "artifacts", "graphs", "g1", tensors=graphs.tensors(), tables=graphs.tables())
     release = workspace.releases.write("walks", {**second.artifacts, "graphs": made})
+    workspace.releases.promote(release.id)
+    return release
+
+
+def promote_with_words(workspace: Workspace) -> Release:
+    """Make a release live that is the third one and the words of its items."""
+    third, texts = workspace.releases.load(release_ids(workspace)[2]), workspace.lake().items().select("item_id", *TEXT_COLUMNS)
+    made = write_artifact(workspace.folder / "artifacts", "lexical", "w1", tables={"texts": texts}, config=LexicalConfig().model_dump())
+    release = workspace.releases.write("words", {**third.artifacts, "lexical": made})
     workspace.releases.promote(release.id)
     return release
 
