@@ -345,9 +345,13 @@ class Feed:
             return found
         if surface == SEARCH and self.parts.words.index is not None:
             most = max(moment.request.k, self.settings.search.candidates)
-            found, said = matching(self.parts.words.index, asked, moment.request.query or "", most)
-            moment.notes += said
-            return found
+            try:
+                found, said = matching(self.parts.words.index, asked, moment.request.query or "", most)
+            except CorkboardError as error:
+                moment.note("source_failed", str(error))
+            else:
+                moment.notes += said
+                return found
         found = self._brought(moment, home if moment.beside < 0 else self.parts.related, asked)
         if moment.beside >= 0 and found_by_sources(found).sum() < min(moment.request.k, len(found)):
             moment.note("few_related")

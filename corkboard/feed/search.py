@@ -9,6 +9,8 @@ The words of an item that arrives live are found by the next search.
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from corkboard.artifacts import ItemList
-from corkboard.errors import InputError
+from corkboard.errors import InputError, StoreError
 from corkboard.feed.page import Note, RecommendRequest, note
 from corkboard.retrieval.blend import Retrieved
 from corkboard.retrieval.candidates import CandidateRequest
 from corkboard.retrieval.lexical import LexicalAnswer, LexicalIndex
+
+log = logging.getLogger("corkboard.feed")
 
 SEARCH = "search"
 """The surface."""
@@ -36,14 +40,20 @@ class WordSide:
     notes: tuple[Note, ...] = ()
 
     def put(self, row: int, item: Mapping[str, Any]) -> None:
-        """The item at a catalogue row has these words from now on."""
+        """The item at a catalogue row has these words from now on. A disk that is full loses them, and not the item."""
         if self.index is not None:
-            self.index.put(row, item)
+            try:
+                self.index.put(row, item)
+            except sqlite3.Error as error:
+                log.warning("The words of an item could not be written: %s", error)
 
     def remove(self, row: int) -> None:
         """The item at a catalogue row is gone."""
         if self.index is not None and row >= 0:
-            self.index.remove(row)
+            try:
+                self.index.remove(row)
+            except sqlite3.Error as error:  # a row that is gone is in no mask of what is allowed, so it is not found all the same
+                log.warning("The words of an item could not be taken out: %s", error)
 
 
 def check_query(request: RecommendRequest) -> None:
@@ -53,8 +63,14 @@ def check_query(request: RecommendRequest) -> None:
 
 
 def matching(index: LexicalIndex, asked: CandidateRequest, query: str, k: int) -> tuple[Retrieved, list[Note]]:
-    """At most k allowed items that match, best first, and notes on what was corrected, left out or missing."""
-    answer = index.search(query, k, asked.allowed)
+    """At most k allowed items that match, best first, and notes on what was corrected, left out or missing.
+
+    Raises :class:`StoreError` where the index cannot be read.
+    """
+    try:
+        answer = index.search(query, k, asked.allowed)
+    except sqlite3.Error as error:
+        raise StoreError("The index of words cannot be read", found=str(error)) from error
     scores = falling(answer)
     items = ItemList(asked.catalogue.ids_of(answer.rows), scores, [(LEXICAL,)] * len(answer))
     by_source = (1 / (1 + np.arange(len(answer), dtype=np.float32)))[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -126,6 +127,23 @@ def test_a_release_without_words_shows_what_home_would_and_says_so(made):
     assert len(page.items) == 10
     assert "no_search" in codes(page)
     assert "no_search" not in codes(feed.recommend(RecommendRequest(user_id="u1", now_ms=NOW_MS)))
+
+
+def test_an_index_that_fails_costs_the_search_and_nothing_else(made, monkeypatch):
+    feed = searching(made)
+    index = feed.parts.words.index
+
+    def broken(*arguments):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    for name in ("search", "put", "remove"):
+        monkeypatch.setattr(index, name, broken)
+    page = search(feed, "lamp")
+    assert len(page.items) == 10
+    assert "disk I/O error" in str(next(note for note in page.notes if note.code == "source_failed"))
+    row = {"event": "item", "event_id": "n1", "time_ms": NOW_MS, "item_id": "new", "title": "peculiar armchair", "category": "lamp"}
+    assert feed.add_items([row]) == 1
+    assert feed.add_items([{**row, "time_ms": NOW_MS + 1, "deleted": True}]) == 1
 
 
 def test_a_search_without_query_is_refused(made):
