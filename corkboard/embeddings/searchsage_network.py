@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -25,6 +24,7 @@ from torch.nn import functional
 
 from corkboard.embeddings.config import SearchSageConfig
 from corkboard.errors import ArtifactError, ConfigError, NotFound
+from corkboard.learning.checkpoints import quiet, transformers_package
 from corkboard.learning.hash_embedding import Bags, HashEmbedding, Vocabulary
 from corkboard.learning.hash_embedding_torch import TrainableHashEmbedding
 from corkboard.learning.text import Tokens, split_words, tokenize
@@ -272,7 +272,7 @@ class PretrainedTextEncoder(nn.Module):
     @classmethod
     def of(cls, config: SearchSageConfig, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> PretrainedTextEncoder:
         """The encoder behind :meth:`tensors` and :meth:`facts`."""
-        transformers = _transformers()
+        transformers = transformers_package()
         description = dict(facts["model"])
         model_config = transformers.AutoConfig.for_model(description.pop("model_type"), **description)
         model = transformers.AutoModel.from_config(model_config).float()
@@ -290,11 +290,11 @@ def load_text_encoder(config: SearchSageConfig) -> PretrainedTextEncoder:
     folder = Path(config.checkpoint)
     if not config.checkpoint or not folder.is_dir():
         raise NotFound("There is no such folder of a text encoder", found=config.checkpoint, expected="a folder with config.json")
-    transformers = _transformers()
+    transformers = transformers_package()
     given = {"trust_remote_code": False, "local_files_only": True}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **given)
-        with _without_bars(transformers.utils.logging):
+        with quiet(transformers):
             model, loading = transformers.AutoModel.from_pretrained(
                 folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **given
             )
@@ -306,31 +306,6 @@ def load_text_encoder(config: SearchSageConfig) -> PretrainedTextEncoder:
     if missing or not hasattr(tokenizer, "backend_tokenizer"):  # weights would be random, and nothing would say so
         raise ArtifactError(f"The text encoder in {folder} is not whole", found=missing[:5] or "no fast tokenizer")
     return PretrainedTextEncoder(model, tokenizer.backend_tokenizer.to_str(), config)
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise NotFound(
-            "Encoders of others need the package transformers, which is not installed",
-            hint='Install the extra: pip install "corkboard[encoders]".',
-        ) from None
-    return transformers
-
-
-@contextmanager
-def _without_bars(logging: Any) -> Iterator[None]:
-    """No progress bars of `transformers` and no tables of keys on the terminal: what matters of them is checked here."""
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
 
 
 # --------------------------------------------------------------------------------------------------------------- the whole

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from corkboard.feed.rules import EXPLANATIONS
+from corkboard.feed.search import SEARCH
 from corkboard.feed.visual import VISUAL
 from corkboard.ranking.config import UtilityWeights
 from corkboard.ranking.features import FEATURE_NAMES, RELATED
@@ -37,7 +38,7 @@ def explain(
     """Plain JSON values about one item of one request.
 
     Always ``request_id``, ``item_id``, ``on_page`` and ``why``; of a related page ``beside``, the item that it is beside; of a visual page
-    ``looks_like``, the item or the hash of the picture that was asked with; where known
+    ``looks_like``, the item or the hash of the picture that was asked with; on a search ``query``; where known
     ``sources``, ``stages`` (rank from 1 and score after the candidate sources, the light ranker, the full ranker and the page; a ranker
     that is missing or failed has none), ``heads`` (probabilities), ``utility`` (terms by head), ``inputs`` (what the rankers read of the
     user: newest actions, user vector), ``features`` (those that count most, by what they do to the utility when set to their mean) and
@@ -57,7 +58,9 @@ def explain(
         answer["beside"] = served["context_item_id"]
     if served.get("surface") == VISUAL:
         answer["looks_like"] = {"item_id": served["context_item_id"], "image_hash": served["context_image_hash"]}
-    standing = _standing(trace, item_id)
+    if served.get("surface") == SEARCH:
+        answer["query"] = served["query"]
+    standing = _standing(served, item_id)
     if slot is not None:
         answer |= _on_page(served, slot, standing, trace, _Asked(ranker, most_features, given))
     elif standing is not None:
@@ -67,8 +70,9 @@ def explain(
     return answer
 
 
-def _standing(trace: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
+def _standing(served: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
     """Where the item stood among the candidates; None where it was not one, or nothing was traced."""
+    trace = served.get("trace") or {}
     candidates = trace.get("candidates", [])
     if item_id not in candidates:
         return None
@@ -87,6 +91,7 @@ def _standing(trace: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
         "went_on": place in kept,
         "fatigue": trace["fatigue"].get(item_id, 0.0),
         "relevance": trace.get("relevance", {}).get(item_id, 0.0),
+        "belongs": "how well it matches the query" if served.get("surface") == SEARCH else "how it belongs to the item beside",
     }
 
 
@@ -175,7 +180,7 @@ def _tastes(standing: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         return []
     rules = []
     if standing["relevance"]:
-        effect = f"how it belongs to the item beside adds {standing['relevance']:+.2f} standard deviations of the scores"
+        effect = f"{standing['belongs']} adds {standing['relevance']:+.2f} standard deviations of the scores"
         rules.append({"rule": "relevance", "effect": effect})
     if standing["fatigue"]:
         effect = f"shown before, which costs {standing['fatigue']:.2f} standard deviations of the scores"

@@ -13,8 +13,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from corkboard.errors import ArtifactError, InputError, NotFound
+from corkboard.learning.checkpoints import quiet, transformers_package
 from corkboard.vision.config import TrunkConfig
 from corkboard.vision.encoder import Trunk
 
 _FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors", "*.safetensors.index.json")
-_INSTALL = 'Install the extra: pip install "corkboard[encoders]".'
 
 
 class PretrainedTrunk(Trunk):
@@ -106,7 +105,7 @@ class PretrainedTrunk(Trunk):
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> PretrainedTrunk:
         """A trunk of that build with random weights."""
-        transformers = _transformers()
+        transformers = transformers_package()
         description = dict(facts["model"])
         config = transformers.AutoConfig.for_model(description.pop("model_type"), **description)
         model = transformers.AutoModel.from_config(config).float().eval()
@@ -124,10 +123,10 @@ def load_pretrained(checkpoint: str | Path, side: int | None = None) -> Pretrain
     """
     from safetensors import SafetensorError
 
-    transformers = _transformers()
+    transformers = transformers_package()
     folder = Path(checkpoint) if Path(checkpoint).is_dir() else _fetched(str(checkpoint))
     own_side, mean, std = _preparation(folder)
-    with _quiet(transformers):
+    with quiet(transformers):
         try:
             model, loading = transformers.AutoModel.from_pretrained(
                 folder,
@@ -153,14 +152,6 @@ def load_pretrained(checkpoint: str | Path, side: int | None = None) -> Pretrain
         raise ArtifactError(f"The checkpoint {checkpoint} does not say how large its pictures are", hint="Give a side.")
     settings = TrunkConfig(kind="pretrained", checkpoint=str(checkpoint), checkpoint_side=asked)
     return PretrainedTrunk(vision.eval(), settings, asked, mean, std)
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise NotFound("Encoders of others need the package transformers, which is not installed", hint=_INSTALL) from None
-    return transformers
 
 
 def _fetched(name: str) -> Path:
@@ -235,18 +226,3 @@ def _layers_of(model: nn.Module) -> tuple[dict[str, int], int]:
             reached = int(parameter.removeprefix(f"{name}.").partition(".")[0]) + 1
         depths[parameter] = count if reached == count else reached
     return depths, count + 1
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and no tables of keys on the terminal: what matters of them is checked here."""
-    logging = transformers.utils.logging
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -66,7 +66,12 @@ def test_a_search_is_logged_with_its_query_and_can_be_explained(words: TestClien
     answer = page(words, user_id="user-1", query="lamps", filter={"price_max": 2000}, explain=True)
     served = engine.store.served(answer["request_id"])
     assert (served["surface"], served["query"], served["policy"]) == ("search", "lamps", "search/pointwise")
-    assert all(item["explanation"] for item in answer["items"])
+    for item in answer["items"]:
+        rules = {rule["rule"]: rule["effect"] for rule in item["explanation"]["rules"]}
+        assert item["explanation"]["query"] == "lamps"
+        assert rules.get("relevance", "how well it matches the query").startswith("how well it matches the query")
+    explained = page(words, user_id="user-1", query="tall lamps", explain=True)["items"][0]["explanation"]
+    assert any(rule["effect"].startswith("how well it matches the query adds") for rule in explained["rules"])
 
 
 def test_a_new_item_is_found_within_a_second_without_a_rebuild(words: TestClient) -> None:
