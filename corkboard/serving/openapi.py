@@ -242,6 +242,7 @@ def _page_schemas() -> dict[str, Schema]:
         "user_id": _MAYBE_TEXT,
         "beside": _TEXT,
         "looks_like": _object({"item_id": _MAYBE_TEXT, "image_hash": _MAYBE_TEXT}),
+        "query": _MAYBE_TEXT,
     }
     names = ("title", "category", "creator_id", "brand_id", "merchant_id", "link", "image", "currency")
     item = _object(
