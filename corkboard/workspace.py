@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from corkboard.experiments.result import Evaluation
     from corkboard.feed.home import Feed
     from corkboard.feed.page import Page
+    from corkboard.feed.reorder import RankedList
     from corkboard.feed.weights import WorkspaceWeights
     from corkboard.lake.calendar import Calendar
     from corkboard.lake.ingest import IngestReport
@@ -150,12 +151,14 @@ class Workspace:
         """Make the built-in world and ingest it (once), or write its tables as Parquet files to ``out``. Returns rows by table."""
         from corkboard.lake.ingest import ingest_frames
         from corkboard.lake.pictures.store import PictureStore
-        from corkboard.world.config import WORLD_VERSION
+        from corkboard.world.config import WORLD_VERSION, WorldConfig
         from corkboard.world.world import World
 
         config = self.settings.world.model_dump(mode="json") | {"version": WORLD_VERSION}
         marker = self.folder / "world.json"
-        if out is None and marker.exists() and json.loads(marker.read_text()) == config:
+        # a setting that is newer than the marker had no other value than its default
+        defaults = WorldConfig().model_dump(mode="json")
+        if out is None and marker.exists() and defaults | json.loads(marker.read_text()) == config:
             return self.lake().counts()
         world = World(self.settings.world)
         tables = world.tables()
@@ -317,8 +320,8 @@ class Workspace:
             raise NotFound("No release is live", found=str(self.folder), hint="Run `corkboard build` first.")
         store, settings = self.store(), self.settings
         has_base = self.lay_base(store)
-        weights, sources = self.utility_weights.read(), settings.retrieval
-        feed = Feed.load(release, store, settings.feed, weights, sources.sources, related=sources.related, walk=settings.graph.walk)
+        weights = self.utility_weights.read()
+        feed = Feed.load(release, store, settings.feed, weights, settings.retrieval, walk=settings.graph.walk)
         feed.has_base = has_base
         return feed
 
@@ -360,6 +363,18 @@ class Workspace:
         """
         somebody = {} if user_id is not None else {"session_id": _NOBODY}
         return self.page(user_id, k, **{**somebody, **request, "surface": "search", "query": query}).items
+
+    def rank(self, user_id: str | None, item_ids: Sequence[str], scores: Sequence[float] | None = None, **request: Any) -> RankedList:
+        """Somebody else's list in the order for a user; ``scores`` are that somebody's. Not written to the served log.
+
+        ``request`` is for :class:`~corkboard.feed.reorder.RankRequest`: ``query``, ``item_id``, ``relevance_weight``, ``weights``,
+        ``apply_rules``, ``k``, and for a visitor without a user id ``session_id``.
+        """
+        from corkboard.feed.reorder import RankRequest, reorder
+
+        somebody = {} if user_id is not None else {"session_id": _NOBODY}
+        given = {"now_ms": int(time.time() * 1000), **somebody, **request, "log": False}
+        return reorder(self._live, RankRequest(list(item_ids), user_id=user_id, scores=scores, **given))
 
     def similar(
         self,
@@ -409,10 +424,13 @@ def _write_world(world: World, tables: Mapping[str, pl.DataFrame], out: Path) ->
     import polars as pl
 
     (out / "pictures").mkdir(parents=True, exist_ok=True)
+    paths: dict[str, list[str]] = {item_id: [] for item_id in world.item_ids}
     for item_id, data in world.picture_bytes():
-        (out / "pictures" / f"{item_id}.jpg").write_bytes(data)
-    path = pl.concat_list(pl.format("pictures/{}.jpg", "item_id"))
-    items = tables["items"].with_columns(images=pl.when(pl.col("images").list.len() > 0).then(path).otherwise(pl.col("images")))
+        mine = paths[item_id]
+        mine.append(f"pictures/{item_id}-{len(mine) + 1}.jpg" if mine else f"pictures/{item_id}.jpg")
+        (out / mine[-1]).write_bytes(data)
+    shown = pl.Series([paths[item_id] for item_id in tables["items"]["item_id"]], dtype=pl.List(pl.String))
+    items = tables["items"].with_columns(images=shown)
     for name, frame in {**tables, "items": items}.items():
         frame.write_parquet(out / f"{name}.parquet")
 

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from corkboard.cli import build, check, config, demo, doctor, evaluate, experiment, feed, ingest, release, rescore, serve, show, simulate
+from corkboard.cli import (
+    build,
+    check,
+    config,
+    demo,
+    doctor,
+    evaluate,
+    experiment,
+    feed,
+    ingest,
+    rank,
+    release,
+    rescore,
+    serve,
+    show,
+    simulate,
+)
 
 app = typer.Typer(
     name="corkboard",
@@ -13,9 +29,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo.demo, ingest.ingest, check.check, build.build, evaluate.evaluate, serve.serve, feed.feed, show.show, simulate.simulate):
+for verb in (demo.demo, ingest.ingest, check.check, build.build, evaluate.evaluate, serve.serve, feed.feed, rank.rank, show.show):
     app.command()(verb)
-for verb in (rescore.rescore, config.config, doctor.doctor):
+for verb in (simulate.simulate, rescore.rescore, config.config, doctor.doctor):
     app.command()(verb)
 app.add_typer(release.app, name="release")
 app.add_typer(experiment.app, name="experiment")

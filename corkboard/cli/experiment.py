@@ -138,6 +138,26 @@ def photos(
     _told(found, folder, as_json)
 
 
+@app.command("fashion-search")
+def fashion_search(
+    data: Annotated[Path, typer.Option("--data", help="The folder that holds fashion-products, or that folder; nothing is copied.")],
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each encoder is trained with.")] = 5,
+    minutes: Minutes = 30.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "fashion-search",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Real products: titles find photos and photos titles; attributes as people type them by words, by vectors, and by both."""
+    from corkboard.config import load
+    from corkboard.experiments.fashion_search import run_fashion_search
+    from corkboard.experiments.fashion_search_config import FashionSearchConfig
+
+    config = load(FashionSearchConfig, overrides=overrides or (), environ={}, base=FashionSearchConfig().model_dump())
+    found = run_fashion_search(data, folder, _say, minutes=minutes, seeds=seeds, workers=workers, config=config)
+    _told(found, folder, as_json)
+
+
 @app.command("graph")
 def graph(
     data: Annotated[
@@ -215,6 +235,35 @@ def vision(
     base = VisionExperimentConfig.quick() if quick else VisionExperimentConfig()
     config = load(VisionExperimentConfig, overrides=overrides or (), environ={}, base=base.model_dump())
     result = run_vision(folder, config, seeds, minutes, _say, workers)
+    files = write_reports(result, folder)
+    if as_json:
+        printing.print_json({**to_dict(result), "report": str(files["html"])})
+    else:
+        report(result).print()
+        print(f"report: {files['html']}, {files['md']}, {files['json']}")
+    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+
+
+@app.command("products")
+def products(
+    seeds: Seeds = 5,
+    minutes: Minutes = 60.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "products",
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """ItemSage and SearchSage on worlds of known causes: two kinds of queries by four actions, claims of their papers, and a control."""
+    from corkboard.cli import printing
+    from corkboard.config import load
+    from corkboard.experiments.products import run_products
+    from corkboard.experiments.products_config import ProductsConfig
+    from corkboard.experiments.products_report import report, to_dict, write_reports
+
+    base = ProductsConfig.quick() if quick else ProductsConfig()
+    config = load(ProductsConfig, overrides=overrides or (), environ={}, base=base.model_dump())
+    result = run_products(folder, config, seeds, minutes, _say, workers)
     files = write_reports(result, folder)
     if as_json:
         printing.print_json({**to_dict(result), "report": str(files["html"])})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -327,21 +327,6 @@ class VisualConfig(Section):
     """The training loop."""
 
 
-class EmbeddingsConfig(Section):
-    """Settings of the embeddings."""
-
-    content: ContentConfig = ContentConfig()
-    """The text-and-attribute tower."""
-    pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
-    """The user model and the item embeddings."""
-    pinsage: PinSageConfig = PinSageConfig()
-    """Item vectors from one graph."""
-    multibisage: MultiBiSageConfig = MultiBiSageConfig()
-    """Item vectors from several graphs."""
-    visual: VisualConfig = VisualConfig()
-    """The unified visual embedding."""
-
-
 class SearchSageConfig(Section):
     """The encoder of search queries, whose vectors lie in the frozen space of items."""
 
@@ -390,3 +375,100 @@ class SearchSageConfig(Section):
     """The loss."""
     training: TrainingConfig = TrainingConfig(steps=300, learning_rate=3e-3, validate_every=25)
     """The training loop."""
+
+
+ProductTask = Literal["image_click", "image_save", "image_cart", "image_checkout", "text_click", "text_save", "text_cart", "text_checkout"]
+"""A kind of query and what was done with the product."""
+
+
+class TaskShares(Section):
+    """How much of a batch a task has: the share of its query times the share of its action, scaled so that all tasks fill the batch."""
+
+    image: float = Field(default=1.0, ge=0)
+    """Image queries: the items that were looked at."""
+    text: float = Field(default=1.0, ge=0)
+    """Text queries."""
+    click: float = Field(default=3.0, ge=0)
+    """Clicks, long ones among them."""
+    save: float = Field(default=3.0, ge=0)
+    """Saves."""
+    cart: float = Field(default=1.0, ge=0)
+    """Products put into a cart."""
+    checkout: float = Field(default=1.0, ge=0)
+    """Products that were bought."""
+
+
+class ItemSageConfig(Section):
+    """The encoder of products, whose vectors lie in the frozen space of items and queries."""
+
+    encoder: Literal["transformer", "mlp_concat", "sum_mlp", "sum"] = "transformer"
+    """One transformer layer over all tokens; a layer over tokens side by side; a layer over their mean; or the mean of the image vectors,
+    for which nothing is trained."""
+    modalities: Literal["both", "image", "text"] = "both"
+    """What is read of a product."""
+    tasks: tuple[ProductTask, ...] = get_args(ProductTask)
+    """What is learned from."""
+    loss: Literal["both", "in_batch", "random", "mixed"] = "both"
+    """A softmax against the other positives of the batch plus one against random products; one of the two alone; or one softmax over both
+    pools together."""
+    residual: bool = True
+    """Whether a vector is that of the main image plus what the network adds; otherwise it is the network's output alone, as published."""
+    images: int = Field(default=20, ge=1)
+    """Pictures of a product that are read; the rest is ignored."""
+    width: int = Field(default=64, ge=2)
+    """Width of a token; published: 512."""
+    text_width: int = Field(default=32, ge=2)
+    """Width of the hash embedding; published: 256."""
+    table_rows: int = Field(default=16_384, ge=2)
+    """Rows of the shared table of the hash embedding; published: 100,000."""
+    heads: int = Field(default=4, ge=1)
+    """Attention heads; they divide the width. Published: 8."""
+    feedforward: int = Field(default=2, ge=1)
+    """Width of the feed-forward layer, in widths of a token; published: 4."""
+    hidden: int = Field(default=256, ge=1)
+    """Width of the hidden layer between the output at CLS and the vector."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of what a layer adds that is dropped in training. Much: a small catalogue is soon known by heart."""
+    field_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """In training, each text field of a product is left out this often, so that a product without it is nothing new."""
+    image_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """In training, all images of a product that is read with its text are left out this often. Where they are always there, they are good
+    enough for text hardly to be learned."""
+    batch: int = Field(default=512, ge=2)
+    """Pairs a step."""
+    shares: TaskShares = TaskShares()
+    """How the tasks share a batch: the only weights that tasks have."""
+    pool: int = Field(default=512, ge=1)
+    """Random products a step, as negatives."""
+    cap_per_item: int = Field(default=50, ge=1)
+    """Pairs of one product and task at most, drawn at random: a few products would be most of a scarce task otherwise."""
+    attribution_days: float = Field(default=14.0, gt=0)
+    """A cart or checkout at the merchant that does not say where it comes from belongs to the user's last click on the product, where that
+    was at most so long before."""
+    validation_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of distinct queries whose pairs are kept for early stopping."""
+    text: TextConfig = TextConfig(max_words=32)
+    """How text becomes tokens."""
+    softmax: SampledSoftmaxConfig = SampledSoftmaxConfig()
+    """The loss; which pools it has is said by ``loss``."""
+    training: TrainingConfig = TrainingConfig(steps=200, learning_rate=3e-3, validate_every=40)
+    """The training loop."""
+
+
+class EmbeddingsConfig(Section):
+    """Settings of the embeddings."""
+
+    content: ContentConfig = ContentConfig()
+    """The text-and-attribute tower."""
+    pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
+    """The user model and the item embeddings."""
+    pinsage: PinSageConfig = PinSageConfig()
+    """Item vectors from one graph."""
+    multibisage: MultiBiSageConfig = MultiBiSageConfig()
+    """Item vectors from several graphs."""
+    visual: VisualConfig = VisualConfig()
+    """The unified visual embedding."""
+    itemsage: ItemSageConfig = ItemSageConfig()
+    """The encoder of products."""
+    searchsage: SearchSageConfig = SearchSageConfig()
+    """The encoder of search queries."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from corkboard.config import Section
+from corkboard.retrieval.config import FusionConfig
 
 
 class SeenConfig(Section):
@@ -66,9 +67,13 @@ class VisualPageConfig(Section):
 class SearchPageConfig(Section):
     """What is different about a page that answers a query."""
 
-    candidates: int = Field(200, ge=1)
+    candidates: int = Field(default=200, ge=1)
     """How many of the items that match best are ordered anew; more for longer pages."""
-    relevance_weight: float = Field(2.0, ge=0)
+    fusion: FusionConfig = FusionConfig()
+    """How what is found by words and what is found by meaning become one ranking."""
+    min_similarity: float | None = Field(default=None, ge=-1, le=1)
+    """An item whose cosine with the query is lower does not match its meaning; empty: what the build found for its encoder."""
+    relevance_weight: float = Field(default=2.0, ge=0)
     """What matching the query counts beside the ranker's utility; both are standardised over the candidates. 0 leaves the order of all that
     match to the ranker."""
     diversity: DiversityConfig = DiversityConfig(strength=0.1, max_creator_share=0.5, max_category_share=1.0)

@@ -15,6 +15,8 @@ from corkboard.retrieval.config import ItemFilter
 
 MAX_VALUES = 1000
 """Most values of one key."""
+MAX_NAMES = 50
+"""Most names of attributes."""
 
 _LISTS = {"kind": "kinds", "category": "categories", "creator_id": "creators", "brand_id": "brands", "merchant_id": "merchants"}
 _BOUNDS = {
@@ -23,8 +25,9 @@ _BOUNDS = {
     "created_from_ms": "created_from_ms",
     "created_before_ms": "created_before_ms",
 }
-KEYS = (*_LISTS, *_BOUNDS, "available", "exclude_ids")
-"""What a filter may hold. Prices are in minor units of an item's own currency; ``available`` may only be true, which it is anyway."""
+KEYS = (*_LISTS, "attributes", *_BOUNDS, "sold", "available", "exclude_ids")
+"""What a filter may hold. Attributes are ``{name: value or [values]}``; an item needs one value of each name. Prices are in minor units of
+an item's own currency; ``sold`` true asks for what can be bought; ``available`` may only be true, which it is anyway."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,19 @@ def parse_filter(raw: Mapping[str, Any] | None) -> PageFilter:
         raise InputError("A page holds only what is available", found=raw["available"], expected="available: true, or leave it out")
     values: dict[str, Any] = {name: _texts(raw, key) for key, name in _LISTS.items() if raw.get(key) is not None}
     values |= {name: _whole(raw, key) for key, name in _BOUNDS.items() if raw.get(key) is not None}
+    if raw.get("sold") is not None:
+        values["sold"] = _flag(raw, "sold")
+    if raw.get("attributes") is not None:
+        values["attributes"] = _attributes(raw["attributes"])
     excluded = _texts(raw, "exclude_ids") if raw.get("exclude_ids") is not None else ()
     return PageFilter(ItemFilter(**values), excluded)
+
+
+def _attributes(raw: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(raw, Mapping) or len(raw) > MAX_NAMES or not all(isinstance(name, str) for name in raw):
+        expected = f"an object of at most {MAX_NAMES} names, each with a value or a list of them"
+        raise InputError("The filter's attributes have a wrong form", found=repr(raw)[:100], expected=expected)
+    return {name: _texts(raw, name) for name in raw}
 
 
 def _texts(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -72,6 +86,12 @@ def _texts(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
             f"The filter's {key} has a wrong value", found=repr(value)[:100], expected=f"text, or a list of at most {MAX_VALUES} texts"
         )
     return tuple(values)
+
+
+def _flag(raw: Mapping[str, Any], key: str) -> bool:
+    if not isinstance(raw[key], bool):
+        raise InputError(f"The filter's {key} has a wrong value", found=repr(raw[key])[:100], expected="true or false")
+    return raw[key]
 
 
 def _whole(raw: Mapping[str, Any], key: str) -> int:

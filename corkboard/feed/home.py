@@ -1,7 +1,8 @@
 """Pages: state -> rules -> candidates -> light ranker -> features -> ranker -> utility -> diversity -> page -> served row.
 
 The home surface, that of the items beside an item, which differs in what :mod:`corkboard.feed.related` says, that of items that look like a
-picture (:mod:`corkboard.feed.visual`), which no ranker orders, and that of a query (:mod:`corkboard.feed.search`). Some 400 candidates go
+picture (:mod:`corkboard.feed.visual`), which no ranker orders, that of a query (:mod:`corkboard.feed.search`), and that of what can be
+bought (:mod:`corkboard.feed.shop`). Some 400 candidates go
 into the light ranker, some 120 of them into features and the full ranker. What is known of the user is looked up once a request
 (:class:`~corkboard.ranking.request.RequestSide`) and read by every stage.
 
@@ -32,13 +33,14 @@ from corkboard.feed.parts import FeedParts, LiveItems, load_parts
 from corkboard.feed.reasons import Reasons
 from corkboard.feed.related import asked_beside, filled_from, found_by_sources, relevance
 from corkboard.feed.rules import Allowed, apply_rules, fatigue, relax
-from corkboard.feed.search import SEARCH, check_query, matching
+from corkboard.feed.search import SEARCH, by_meaning_alone, check_query, matching, missing, usable
 from corkboard.feed.served import Chosen, Ranked, Shortlist, served_row, trace_of
+from corkboard.feed.shop import filter_of
 from corkboard.feed.visual import EVERYTHING, VISUAL, Look, alike, asked_row, look_for, only_pictured, stored_hash
 from corkboard.graph.config import WalkConfig
 from corkboard.lake.schema import DEFAULT_TENANT, user_key
 from corkboard.ranking.config import UtilityWeights
-from corkboard.ranking.features import FEATURE_NAMES, RELATED, beside_row
+from corkboard.ranking.features import FEATURE_NAMES, RELATED, SHOP, beside_row
 from corkboard.ranking.history import logged_history
 from corkboard.ranking.ranker import Ranker, RankerInput
 from corkboard.ranking.request import RequestSide, UserVector, usable_vector
@@ -47,7 +49,7 @@ from corkboard.ranking.utility import changed_weights, utility
 from corkboard.retrieval.blend import Retrieval, Retrieved
 from corkboard.retrieval.candidates import CandidateRequest
 from corkboard.retrieval.catalogue import Catalogue
-from corkboard.retrieval.config import RelatedConfig, SourceConfig
+from corkboard.retrieval.config import RetrievalConfig
 from corkboard.seeds import generator
 from corkboard.state.memory import MemoryStore
 from corkboard.state.stores import Store
@@ -55,12 +57,13 @@ from corkboard.state.user_state import UserState
 
 __all__ = ["SURFACES_SERVED", "Feed", "Page", "RecommendRequest"]
 
-SURFACES_SERVED = ("home", RELATED, VISUAL, SEARCH)
+SURFACES_SERVED = ("home", RELATED, VISUAL, SEARCH, SHOP)
 """Surfaces that are built."""
 
 
 _WARM_USER = "nobody (warming up)"
 _WARM_ACTIONS = 30
+_WARM_QUERY = "anything"
 _WARM_SIDE = 64
 
 
@@ -118,21 +121,20 @@ class Feed:
         store: Store,
         config: FeedConfig | None = None,
         weights: UtilityWeights | None = None,
-        sources: SourceConfig | None = None,
+        retrieval: RetrievalConfig | None = None,
         watermark: int = 0,
         seed: int = 0,
         stats_day: int | None = None,
-        related: RelatedConfig | None = None,
         walk: WalkConfig | None = None,
     ) -> Feed:
         """Load ``release`` and bring its overlays up to date with the items and saves that reached ``store`` after ``watermark``.
 
-        ``stats_day`` takes the counters as they were when that day began, for pages of the past. ``related`` are the sources of pages
-        beside an item, ``walk`` how long the walks of a request are.
+        ``stats_day`` takes the counters as they were when that day began, for pages of the past. ``retrieval`` says which sources
+        the pages of each surface have, ``walk`` how long the walks of a request are.
 
         A store that cannot be read leaves the overlay empty; :meth:`catch_up` fills it later.
         """
-        feed = cls(load_parts(release, sources or SourceConfig(), stats_day, related, walk), store, config, weights, seed)
+        feed = cls(load_parts(release, retrieval, stats_day, walk), store, config, weights, seed)
         feed.watermark = watermark
         try:
             feed.catch_up()
@@ -167,6 +169,8 @@ class Feed:
         feed.recommend(RecommendRequest(user_id=_WARM_USER, now_ms=now_ms, log=False))
         for item_id in self.catalogue.ids_of(rows[:1]):
             feed.recommend(RecommendRequest(surface=RELATED, item_id=item_id, user_id=_WARM_USER, now_ms=now_ms, log=False))
+        if usable(self.parts.words, self.parts.meaning):
+            feed.recommend(RecommendRequest(surface=SEARCH, query=_WARM_QUERY, user_id=_WARM_USER, now_ms=now_ms, log=False))
         if self.parts.visual.encoder is not None:
             white = np.full((_WARM_SIDE, _WARM_SIDE, 3), 255, np.uint8)
             feed.recommend(RecommendRequest(surface=VISUAL, image=white, user_id=_WARM_USER, now_ms=now_ms, log=False))
@@ -235,7 +239,7 @@ class Feed:
             )
         check_query(request)
         notes = list(self.parts.notes)
-        wanted = parse_filter(request.filter)
+        wanted = parse_filter(filter_of(request))
         now_ms = int(time.time() * 1000) if request.now_ms is None else request.now_ms
         pictured, unknown_picture = asked_row(request, self.catalogue)
         beside, unknown = asked_beside(request, self.parts.items)
@@ -254,7 +258,9 @@ class Feed:
             moment.notes += said
             moment.passed("picture")
         if request.surface == SEARCH:
-            moment.notes += self.parts.words.notes
+            moment.notes += missing(self.parts.words, self.parts.meaning)
+        if request.surface == SHOP:
+            moment.notes += self.parts.shop.notes
         self._say_who(moment)
         self._follow_chain(moment)
         moment.passed("state")
@@ -328,7 +334,7 @@ class Feed:
 
     def _surface(self, moment: _Moment) -> str:
         """The surface whose page it is made as: a visual one that cannot look is the next best thing, and so is a search without words."""
-        if moment.request.surface == SEARCH and self.parts.words.index is None:
+        if moment.request.surface == SEARCH and not usable(self.parts.words, self.parts.meaning):
             return "home"
         if moment.request.surface != VISUAL or moment.look is not None:
             return moment.request.surface
@@ -336,23 +342,19 @@ class Feed:
 
     def _retrieve(self, moment: _Moment, allowed: Allowed) -> Retrieved:
         vector = None if moment.vector is None else moment.vector.values
-        surface, home = self._surface(moment), self.parts.retrieval
+        surface, shop = self._surface(moment), self.parts.shop
+        home, related = (shop.home, shop.beside) if surface == SHOP else (self.parts.retrieval, self.parts.related)
         asked = CandidateRequest(moment.state, moment.now_ms, surface, allowed.mask, self.catalogue, vector, moment.beside)
         if moment.look is not None and self.parts.visual.pictured is not None:
             found = alike(moment.look, self.parts.visual.pictured, asked, max(moment.request.k, self.settings.visual.candidates))
             if len(found) < moment.request.k:
                 moment.note("few_pictures")
             return found
-        if surface == SEARCH and self.parts.words.index is not None:
-            most = max(moment.request.k, self.settings.search.candidates)
-            try:
-                found, said = matching(self.parts.words.index, asked, moment.request.query or "", most)
-            except CorkboardError as error:
-                moment.note("source_failed", str(error))
-            else:
-                moment.notes += said
-                return found
-        found = self._brought(moment, home if moment.beside < 0 else self.parts.related, asked)
+        if surface == SEARCH:
+            matched = self._matching(moment, asked)
+            if matched is not None:
+                return matched
+        found = self._brought(moment, home if moment.beside < 0 else related, asked)
         if moment.beside >= 0 and found_by_sources(found).sum() < min(moment.request.k, len(found)):
             moment.note("few_related")
             found = self._brought(moment, home, asked, found)
@@ -363,6 +365,14 @@ class Feed:
             moment.note("few_candidates")
         # what only fills up was brought by nothing: it completes a page, and is not ranked against what was
         return found.take(np.argsort(~real, kind="stable")[: max(int(real.sum()), moment.request.k)])
+
+    def _matching(self, moment: _Moment, asked: CandidateRequest) -> Retrieved | None:
+        """What matches the query; None where neither its words nor its meaning could be looked for."""
+        settings, query = self.settings.search, moment.request.query or ""
+        most = max(moment.request.k, settings.candidates)
+        found, said = matching(self.parts.words, self.parts.meaning, asked, query, most, settings)
+        moment.notes += said
+        return found
 
     def _brought(self, moment: _Moment, retrieval: Retrieval, asked: CandidateRequest, before: Retrieved | None = None) -> Retrieved:
         """Candidates of ``retrieval``, behind those that were found ``before``; the newest items where a source fails."""
@@ -469,6 +479,8 @@ class Feed:
         items = ItemList(
             taken.item_ids, ranked.utility[chosen.order], taken.sources, [reasons.of(place) for place in chosen.order.tolist()]
         )
+        if self._surface(moment) == SEARCH and by_meaning_alone(taken.sources):
+            moment.note("by_meaning")
         served = self._served(moment, allowed, shortlist, ranked, chosen)
         logged = self._log(moment, served)
         moment.passed("log")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,8 @@ from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.embeddings.user_vectors import UserVectors
 from corkboard.errors import ArtifactError
 from corkboard.feed.page import Note, note
-from corkboard.feed.search import LEXICAL, WordSide
+from corkboard.feed.search import LEXICAL, MEANING, LazyQueries, MeaningSide, WordSide
+from corkboard.feed.shop import LazyProducts, ShopSide
 from corkboard.feed.visual import VISUAL, VISUAL_INDEX, LazyEncoder, Pictured, VisualSide
 from corkboard.lake.schema import DEFAULT_TENANT, TABLES
 from corkboard.ranking.item_side import ItemSide, aligned_neighbours, aligned_stats, aligned_vectors
@@ -31,13 +33,13 @@ from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.ranking.ranker import Ranker
 from corkboard.retrieval.blend import Retrieval
 from corkboard.retrieval.catalogue import Catalogue
-from corkboard.retrieval.config import LexicalConfig, RelatedConfig, SourceConfig
+from corkboard.retrieval.config import LexicalConfig, RetrievalConfig
 from corkboard.retrieval.index import ExactIndex, FaissIndex, Index, OverlayIndex
 from corkboard.retrieval.item_stats import ItemStats
 from corkboard.retrieval.lexical import LexicalIndex
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.retrieval.related import related_retrieval
-from corkboard.retrieval.sources import RetrievalParts
+from corkboard.retrieval.sources import ITEMSAGE, RetrievalParts
 
 if TYPE_CHECKING:
     from corkboard.embeddings.multibisage import MultiBiSage
@@ -64,6 +66,8 @@ ROLES = (
     "ranker",
 )
 """The roles of a release that the feed reads; all but the catalogue may be missing."""
+PRODUCTS = "product_index"
+"""The role of the vectors of what can be bought: the shop, the ranker and a search read it; the shop says what is missing of it."""
 VISUAL_ROLES = (VISUAL, VISUAL_INDEX)
 """Those that pages of the visual surface alone read; what is missing of them is said there."""
 
@@ -73,6 +77,8 @@ def _hybrid(artifact: Artifact) -> Ranker:
     return import_module("corkboard.ranking.hybrid").HybridRanker.from_artifact(artifact)
 
 
+WORDS = "words"
+"""The table of the artefact of the encoder of queries: the words that it has learned from. One that others have trained has none."""
 TEXTS = "texts"
 """The table of the artefact of words: columns of the lake's items."""
 NEWER = "newer"
@@ -110,6 +116,12 @@ class FeedParts:
     """What finds items by their looks."""
     words: WordSide = field(default_factory=WordSide)
     """What finds items by their words."""
+    meaning: MeaningSide = field(default_factory=MeaningSide)
+    """What finds items by the meaning of a query."""
+    shop: ShopSide = field(default_factory=ShopSide)
+    """What finds items that can be bought."""
+    product_encoder: LazyProducts | None = None
+    """What places a new product."""
     artifacts: tuple[str, ...] = ()
     tenant: str = DEFAULT_TENANT
     notes: tuple[Note, ...] = ()
@@ -126,16 +138,16 @@ class FeedParts:
 
 def load_parts(
     release: Release,
-    sources: SourceConfig,
+    retrieval: RetrievalConfig | None = None,
     stats_day: int | None = None,
-    related: RelatedConfig | None = None,
     walk: WalkConfig | None = None,
 ) -> FeedParts:
     """Load every part of ``release`` that can be read; with counters as they were when ``stats_day`` began, where it is given, and
     without the saves that the release keeps beside its graph, which are newer than such a day.
 
-    ``sources`` and ``related`` are those of home and of pages beside an item; ``walk`` says how long walks are.
+    ``retrieval`` says which sources the pages of each surface have, ``walk`` how long walks are.
     """
+    retrieval = retrieval or RetrievalConfig()
     notes: list[Note] = []
     catalogue = _load(release, "catalogue", Catalogue.from_artifact, notes, "no_catalogue")
     if catalogue is None:
@@ -158,15 +170,17 @@ def load_parts(
     ranked_by = _neighbours(release, "ranker_item_knn", catalogue, notes, None) or item_knn
     boards = _neighbours(release, "boards", catalogue, notes, None)
     features = None if stats is None else aligned_stats(stats, stats.last_day, catalogue)
-    items = ItemSide(catalogue, index, features, ranked_by, embedding, graph)
+    missing: list[Note] = []
+    products, product_encoder = _products(release, catalogue, graph, missing)
+    items = ItemSide(catalogue, index, features, ranked_by, embedding, graph, products)
     light = _load(release, "light_ranker", partial(_light, items), notes, "no_light_ranker")
     ranker = _load(release, "ranker", partial(_ranker, items), notes, "no_ranker")
-    parts = RetrievalParts(index, item_knn, boards, stats, embedding, graph, walked.walks)
+    parts = RetrievalParts(index, item_knn, boards, stats, embedding, graph, walked.walks, products)
     return FeedParts(
         release=release.id,
         items=items,
-        retrieval=Retrieval.of(parts, sources),
-        related=related_retrieval(parts, related),
+        retrieval=Retrieval.of(parts, retrieval.sources),
+        related=related_retrieval(parts, retrieval.related),
         walks=walked.walks,
         public_boards=walked.boards,
         graph_ms=walked.made_ms,
@@ -178,6 +192,9 @@ def load_parts(
         ranker=ranker,
         visual=_visual(release, catalogue),
         words=_words(release, catalogue),
+        meaning=_meaning(release, graph),
+        shop=ShopSide.of(parts, retrieval.shop, tuple(missing)),
+        product_encoder=product_encoder,
         ranker_kind="blend" if ranker is None else release.artifacts["ranker"].config.get("kind", "blend"),
         artifacts=tuple(f"{name}={artifact.key}" for name, artifact in sorted(release.artifacts.items())),
         tenant=tenant,
@@ -222,7 +239,8 @@ class LiveItems:
     def _remove(self, item_id: str) -> None:
         row = self._parts.catalogue.remove(item_id)
         self._parts.words.remove(row)
-        for index in (self._parts.items.index, self._parts.items.embedding, self._parts.items.graph):
+        side = self._parts.items
+        for index in (side.index, side.embedding, side.graph, side.products):
             if row >= 0 and isinstance(index, OverlayIndex):
                 index.remove(row)
 
@@ -238,6 +256,7 @@ class LiveItems:
         rows = [self._row(item) for item in items]
         for row, item in zip(rows, items, strict=True):
             self._parts.words.put(row, item)
+        parts.visual.put(rows, items)
         made = [table for table in (self._contents(items),) if table is not None]
         if made and parts.graph_encoder is not None:
             made.append(EmbeddingTable(ids, self._placed(rows, made[0], parts.graph_encoder), parts.graph_encoder.space))
@@ -247,8 +266,23 @@ class LiveItems:
             if parts.item_tower is not None and parts.item_tower.content_space == table.space:
                 embeddings = parts.item_tower.encode_items(ids, table.vectors)
                 _add_all(parts.items.embedding, rows, EmbeddingTable(ids, embeddings, parts.item_tower.space))
+        if len(made) > 1:
+            self._sell(rows, items, made[1])
         if parts.light is not None:
             parts.light.refresh(np.array(rows, np.int64))
+
+    def _sell(self, rows: list[int], items: list[Mapping[str, Any]], placed: EmbeddingTable) -> None:
+        """Vectors of what can be bought into their overlay; what can not any more is taken out of it."""
+        products, encoder = self._parts.items.products, self._parts.product_encoder
+        if not isinstance(products, OverlayIndex) or encoder is None:
+            return
+        try:
+            vectors = encoder.vectors(_frame(items), placed)
+        except Exception as error:  # a network of another version may fail in any way, and the item is found otherwise
+            log.warning("New products could not be placed: %s", error)
+            return
+        for row, vector in zip(rows, vectors, strict=True):
+            products.add(row, vector, products.space)
 
     def _row(self, item: Mapping[str, Any]) -> int:
         """The row of the item, now in the catalogue. Its looks are forgotten where it no longer shows what it did: any of its images may
@@ -275,10 +309,14 @@ class LiveItems:
         tower = self._parts.tower
         if tower is None:
             return None
-        schema = TABLES["items"].schema
-        frame = pl.DataFrame([{name: item.get(name) for name in schema} for item in items], schema=schema)
+        frame = _frame(items)
         vectors = tower.encode(frame.with_columns(created_ms=pl.col("time_ms")), max(item["time_ms"] for item in items))
         return EmbeddingTable(frame["item_id"].to_list(), vectors, tower.space)
+
+
+def _frame(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    schema = TABLES["items"].schema
+    return pl.DataFrame([{name: item.get(name) for name in schema} for item in items], schema=schema)
 
 
 def _add_all(index: Index | None, rows: list[int], table: EmbeddingTable) -> None:
@@ -402,14 +440,59 @@ def _visual(release: Release, catalogue: Catalogue) -> VisualSide:
         return VisualSide(notes=(note("no_visual"),))
     pictured = _load(release, VISUAL_INDEX, partial(_pictured, catalogue), notes, "no_visual")
     encoder = None if pictured is None else _load(release, VISUAL, partial(_encoder, pictured), notes, "no_visual")
-    return VisualSide(pictured, encoder, tuple(notes))
+    return VisualSide(pictured, encoder, tuple(notes), None if pictured is None else _lake_beside(release.artifacts[VISUAL_INDEX]))
+
+
+def _products(
+    release: Release, catalogue: Catalogue, graph: Index | None, notes: list[Note]
+) -> tuple[OverlayIndex | None, LazyProducts | None]:
+    """The vectors of what can be bought, and their encoder, which is loaded with the first new product."""
+    if any(_of_nothing(release.get(role)) for role in (PRODUCTS, ITEMSAGE)):
+        notes.append(note("no_products"))
+        return None, None
+    found = _overlay(release, PRODUCTS, catalogue, notes, "no_product_vectors")
+    if found is None or _space_of(graph) != found.space:
+        return None, None
+    return found, _load(release, ITEMSAGE, partial(_product_encoder, found), notes, "no_product_encoder")
+
+
+def _product_encoder(products: Index, artifact: Artifact) -> LazyProducts:
+    """Raises :class:`SpaceMismatch` where the index was made by another."""
+    Space.parse(artifact.config["space"]).require(products.space)
+    return LazyProducts(lambda: import_module("corkboard.embeddings.itemsage").ItemSage.from_artifact(artifact))
+
+
+def _lake_beside(artifact: Artifact) -> Path:
+    """The lake of the workspace that an artefact lies in: ``artifacts/<step>/<name>/<key>`` is beside ``lake``."""
+    return artifact.path.parents[3] / "lake"
 
 
 def _words(release: Release, catalogue: Catalogue) -> WordSide:
     """The index is made now, out of the texts in the release."""
     notes: list[Note] = []
-    index = _load(release, LEXICAL, partial(_lexical, catalogue), notes, "no_search")
+    index = _load(release, LEXICAL, partial(_lexical, catalogue), notes, "no_words_index")
     return WordSide(index, tuple(notes))
+
+
+def _meaning(release: Release, graph: Index | None) -> MeaningSide:
+    """The encoder of queries, and with it PyTorch, is loaded when somebody first searches."""
+    notes: list[Note] = []
+    encoder = _load(release, MEANING, partial(_queries, graph), notes, "no_meaning")
+    if encoder is None:
+        return MeaningSide(notes=tuple(notes))
+    artifact = release.artifacts[MEANING]
+    least, sure = (artifact.config[name] for name in ("least_similarity", "sure_similarity"))
+    learned = (artifact.path / f"{WORDS}.parquet").exists()
+    return MeaningSide(encoder, graph, least, sure, frozenset(artifact.table(WORDS)["word"]) if learned else None)
+
+
+def _queries(graph: Index | None, artifact: Artifact) -> LazyQueries:
+    """Raises :class:`SpaceMismatch` where it was trained into another space than that of the items here."""
+    space = Space.parse(artifact.config["space"])
+    _space_of(graph).require(space)
+    if len(artifact.makes) != 1:
+        raise ArtifactError("An encoder of queries has one space of its own", found=[str(one) for one in artifact.makes])
+    return LazyQueries(lambda: import_module("corkboard.embeddings.searchsage").SearchSage.from_artifact(artifact), artifact.makes[0])
 
 
 def _lexical(catalogue: Catalogue, artifact: Artifact) -> LexicalIndex:
@@ -422,7 +505,9 @@ def _of_nothing(artifact: Artifact | None) -> bool:
 
 
 def _pictured(catalogue: Catalogue, artifact: Artifact) -> Pictured:
-    return Pictured(import_module("corkboard.retrieval.binary_index").BinaryIndex.from_artifact(artifact), catalogue)
+    binary = import_module("corkboard.retrieval.binary_index")
+    index = binary.BinaryIndex.from_artifact(artifact)
+    return Pictured(index, catalogue, binary.BinaryOverlay(index))
 
 
 def _encoder(pictured: Pictured, artifact: Artifact) -> LazyEncoder:

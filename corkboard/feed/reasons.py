@@ -12,6 +12,7 @@ _SEEDED = {
     "same_board": "On the same boards as {title}",
     "same_creator": "By the creator of {title}",
     "pinnersage": "Near to {title}, which you {verb}",
+    "itemsage": "To buy, and near to {title}, which you {verb}",
     "fresh": "Hardly discovered yet, and like {title}",
 }
 _UNTITLED = {
@@ -20,6 +21,7 @@ _UNTITLED = {
     "same_board": "On the same boards as something you {verb}",
     "same_creator": "By the creator of something you {verb}",
     "pinnersage": "Near to something you {verb}",
+    "itemsage": "To buy, and near to something you {verb}",
     "fresh": "Hardly discovered yet, and like something you {verb}",
 }
 _BESIDE = {
@@ -28,6 +30,7 @@ _BESIDE = {
     "item_knn": "Goes with {title}",
     "related_vectors": "Found beside things like {title}",
     "related_content": "Like {title}",
+    "itemsage": "To buy, beside {title}",
     "visual": "Looks like {title}",
 }
 """On a page beside an item, for what was found by that item."""
@@ -40,6 +43,7 @@ _PLAIN = {
     "popular_7d": "Popular this week",
     "visual": "Looks like your picture",
     "lexical": "Has what you searched for",
+    "searchsage": "Matches the meaning of your search",
 }
 _VERBS = {
     "save": "saved",
@@ -69,8 +73,9 @@ class Reasons:
         found = self._found
         by_source = found.by_source[place]
         ranked = [found.source_names[code] for code in by_source.argsort()[::-1] if by_source[code] > 0]
-        if "followed" in ranked:
-            return _PLAIN["followed"]
+        for first in ("followed", "lexical"):  # words that are there can be seen, whatever else they mean
+            if first in ranked:
+                return _PLAIN[first]
         seed = int(found.seeds[place])
         if seed >= 0 and seed == self._beside:
             by_item = next((name for name in ranked if name in _BESIDE), None)

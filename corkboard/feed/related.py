@@ -16,7 +16,7 @@ from corkboard.artifacts import ItemList
 from corkboard.errors import InputError
 from corkboard.feed.diversity import standardise
 from corkboard.feed.page import RecommendRequest
-from corkboard.ranking.features import RELATED, beside_row
+from corkboard.ranking.features import BESIDE_SURFACES, RELATED, beside_row
 from corkboard.ranking.item_side import ItemSide
 from corkboard.retrieval.blend import FILL, Retrieval, Retrieved
 from corkboard.retrieval.candidates import CandidateRequest
@@ -30,7 +30,7 @@ def asked_beside(request: RecommendRequest, items: ItemSide) -> tuple[int, bool]
     if request.surface == RELATED and request.item_id is None:
         raise InputError("A related page is beside an item", expected="item_id", hint="For a page beside nothing ask for surface home.")
     row = beside_row(request.surface, request.item_id, items)
-    return row, request.surface == RELATED and row < 0
+    return row, row < 0 and request.item_id is not None and request.surface in BESIDE_SURFACES
 
 
 def found_by_sources(found: Retrieved) -> np.ndarray:

@@ -4,17 +4,18 @@ The picture is one that came with the request, or that of an item. It is encoded
 binary index (:mod:`corkboard.retrieval.binary_index`). Nobody ranks such a page anew: who shows a picture asks for what looks like it,
 whatever they usually like. Rules about what may be shown hold as on every page; what was seen or acted on before may be shown again.
 
-Pictures are encoded by a build. An item that arrives live, or changes its picture, is in the index from the next build on.
+Pictures are encoded by a build. An item that arrives live, or changes its picture, is encoded as it arrives where its picture lies in the
+lake by then, and found by the next search; otherwise it is in the index from the next build on.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,6 +38,7 @@ VISUAL_INDEX = "visual_index"
 EVERYTHING = SeenConfig(fatigue=0.0, window_days=0.0, acted_days=0.0)
 """On such a page nothing is left out for having been seen."""
 _AT_ONCE = 1 << 16
+_LIVE_AT_ONCE = 32
 MIN_SIDE = 4
 """Shortest side of a picture, or a part of one, that can be asked with, in px."""
 
@@ -100,11 +102,29 @@ class Look:
     beside: int = -1
 
 
-class Pictured:
-    """The index of a release in the rows of the catalogue. Threads may share it."""
+class LiveCodes(Protocol):
+    """What it asks of an index that pictures are added to: a search of the same kind, by rows that are its own and new ones."""
 
-    def __init__(self, index: CodeIndex, catalogue: Catalogue):
-        self._index = index
+    def add(self, row: int, item_id: str, code: np.ndarray, vector: np.ndarray | None, space: Space) -> None:
+        """Make a row findable, or replace what it shows."""
+        ...
+
+    def search(
+        self, codes: np.ndarray, k: int, vectors: np.ndarray | None = None, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`CodeIndex.search`."""
+        ...
+
+
+class Pictured:
+    """The index of a release in the rows of the catalogue, and what is put into it while it serves. Threads may share it.
+
+    ``live`` is an overlay over ``index``. An item whose picture came later has the row ``len(index.ids) + its catalogue row`` in it.
+    """
+
+    def __init__(self, index: CodeIndex, catalogue: Catalogue, live: LiveCodes | None = None):
+        self._index, self._live = index, live
+        self._newer: dict[int, Look] = {}
         self._row_of = catalogue.rows(index.ids)
         self._place_of = np.full(len(catalogue), -1, np.int64)
         there = self._row_of >= 0
@@ -114,27 +134,47 @@ class Pictured:
         self._place_of[self._row_of[places]] = places
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._place_of >= 0))
+        return int(np.count_nonzero(self._place_of >= 0)) + len(self._newer)
 
     @property
     def space(self) -> Space:
         """The space of the index."""
         return self._index.space
 
+    @property
+    def takes(self) -> bool:
+        """Whether pictures can be put into it."""
+        return self._live is not None
+
     def mask(self, n: int) -> np.ndarray:
         """bool ``(n,)`` over catalogue rows: the items that have a picture here."""
         there = np.zeros(n, bool)
         known = min(n, len(self._place_of))
         there[:known] = self._place_of[:known] >= 0
+        newer = np.array([row for row in self._newer.copy() if row < n], np.int64)
+        there[newer] = True
         return there
+
+    def put(self, row: int, item_id: str, look: Look) -> None:
+        """The item in a catalogue row looks like this from now on."""
+        if self._live is None:
+            return
+        self.drop(row)
+        vector = look.vectors if self._index.dim else None
+        self._live.add(len(self._row_of) + row, item_id, look.codes, vector, self.space)
+        self._newer[row] = look
 
     def drop(self, row: int) -> None:
         """The item shows another picture by now: it is found again when that one is encoded."""
         if 0 <= row < len(self._place_of):
             self._place_of[row] = -1
+        self._newer.pop(row, None)
 
     def look_of(self, row: int) -> Look | None:
         """The picture of the item in a catalogue row; None where none is known."""
+        newer = self._newer.get(row)
+        if newer is not None:
+            return Look(newer.codes, newer.vectors, row)
         place = self._place_of[row : row + 1].copy() if row >= 0 else self._place_of[:0]  # a thread may drop it meanwhile
         if not len(place) or place[0] < 0:
             return None
@@ -142,16 +182,21 @@ class Pictured:
 
     def nearest(self, look: Look, k: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Catalogue rows int64 and scores float32 of at most k items that ``allowed``, bool over catalogue rows, lets through."""
-        inside = np.zeros(len(self._row_of), bool)
+        frozen = len(self._row_of)
         places = self._place_of[np.flatnonzero(allowed[: len(self._place_of)])]  # read once: a thread may drop one meanwhile
         places = places[places >= 0]
-        inside[places] = True
-        count = min(k, len(places))
+        newer = np.array([row for row in self._newer.copy() if row < len(allowed) and allowed[row]], np.int64)
+        inside = np.zeros(frozen + (int(newer.max()) + 1 if len(newer) else 0), bool)
+        inside[places] = inside[frozen + newer] = True
+        count = min(k, len(places) + len(newer))
         if not count:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        found, scores = self._index.search(look.codes, count, look.vectors if self._index.dim else None, inside)
+        index = self._live if self._live is not None and len(newer) else self._index
+        found, scores = index.search(look.codes, count, look.vectors if self._index.dim else None, inside)
         there = found[0] >= 0
-        return self._row_of[found[0][there]], scores[0][there].astype(np.float32)
+        rows = found[0][there]
+        rows = np.where(rows < frozen, self._row_of[np.minimum(rows, frozen - 1)], rows - frozen) if frozen else rows
+        return rows, scores[0][there].astype(np.float32)
 
 
 class LazyEncoder:
@@ -164,11 +209,16 @@ class LazyEncoder:
 
     def look(self, image: np.ndarray, beside: int = -1) -> Look:
         """What ``image``, uint8 ``(height, width, 3)``, looks like."""
+        return self.looks([image], [beside])[0]
+
+    def looks(self, images: Sequence[np.ndarray], beside: Sequence[int]) -> list[Look]:
+        """The same of several, with the row of the item that shows each, read together."""
         with self._lock:
             if self._encoder is None:
                 self._encoder = self._load()
-            features = self._encoder.features(on_square(image, self._encoder.side)[None])
-            return Look(self._encoder.codes_of(features), self._encoder.vectors_of(features), beside)
+            features = self._encoder.features(np.stack([on_square(image, self._encoder.side) for image in images]))
+            codes, vectors = self._encoder.codes_of(features), self._encoder.vectors_of(features)
+        return [Look(codes[n : n + 1], vectors[n : n + 1], row) for n, row in enumerate(beside)]
 
 
 @dataclass(frozen=True)
@@ -178,11 +228,40 @@ class VisualSide:
     pictured: Pictured | None = None
     encoder: LazyEncoder | None = None
     notes: tuple[Note, ...] = ()
+    pictures: Path | None = None
+    """The folder of the lake whose pictures items show; None leaves what arrives live to the next build."""
 
     def drop(self, row: int) -> None:
         """See :meth:`Pictured.drop`."""
         if self.pictured is not None:
             self.pictured.drop(row)
+
+    def put(self, rows: Sequence[int], items: Sequence[Mapping[str, Any]]) -> None:
+        """Look at the main pictures of items at catalogue rows, those that are not known yet and lie in the lake. One that cannot be read
+        is left to the next build."""
+        if self.pictured is None or self.encoder is None or self.pictures is None or not self.pictured.takes:
+            return
+        known = self.pictured.mask(max(rows, default=-1) + 1)
+        unknown = [(row, item) for row, item in zip(rows, items, strict=True) if row >= 0 and not known[row] and item.get("images")]
+        try:
+            for start in range(0, len(unknown), _LIVE_AT_ONCE):
+                self._look_at(unknown[start : start + _LIVE_AT_ONCE], self.pictured, self.encoder, self.pictures)
+        except Exception:  # the item is there all the same
+            log.exception("The pictures of live items could not be looked at")
+
+    @staticmethod
+    def _look_at(items: Sequence[tuple[int, Mapping[str, Any]]], pictured: Pictured, encoder: LazyEncoder, folder: Path) -> None:
+        from corkboard.lake.pictures.reading import Pictures
+
+        pictures, found = Pictures(folder), []
+        for row, item in items:
+            main = next(filter(None, pictures.hashes(list(item["images"]))), None)
+            if main is not None:
+                found.append((row, str(item["item_id"]), pictures.store.rgb(main)))
+        if found:
+            looks = encoder.looks([rgb for *_, rgb in found], [row for row, *_ in found])
+            for (row, item_id, _), look in zip(found, looks, strict=True):
+                pictured.put(row, item_id, look)
 
 
 def asked_row(request: RecommendRequest, catalogue: Catalogue) -> tuple[int, bool]:

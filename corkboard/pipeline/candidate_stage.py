@@ -106,6 +106,7 @@ class CandidateStage:
         index = ExactIndex(aligned_vectors(models.content, catalogue), models.content.space)
         embedding = ExactIndex(aligned_vectors(models.embeddings, catalogue), models.embeddings.space)
         graph_vectors = ExactIndex(aligned_vectors(models.graph, catalogue), models.graph.space)
+        products = None if models.products is None else ExactIndex(aligned_vectors(models.products, catalogue), models.products.space)
         walked, walk = models.graphs.walked, models.settings.graph.walk
         walks = None if walked is None else WalkedGraph.of(models.graphs.by_name[walked], catalogue, walk)
         actions = lake.actions()
@@ -114,7 +115,9 @@ class CandidateStage:
         stats = ItemStats.build(actions, lake.shown(), catalogue.ids, known_ms)
         self._retrieval = Retrieval.of(RetrievalParts(index, knn, boards, stats, embedding, graph_vectors, walks), settings.sources)
         features = aligned_stats(stats, known_ms // DAY_MS, catalogue)
-        self._items = ItemSide(catalogue, index, features, aligned_neighbours(models.neighbours, catalogue), embedding)
+        self._items = ItemSide(
+            catalogue, index, features, aligned_neighbours(models.neighbours, catalogue), embedding, graph_vectors, products
+        )
         row_of = {item_id: row for row, item_id in enumerate(self._task.item_ids)}
         self._task_rows = np.array([row_of.get(item_id, -1) for item_id in catalogue.ids], np.int64)
         self._allowed = (self._task_rows >= 0) & catalogue.available

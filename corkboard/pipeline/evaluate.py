@@ -143,7 +143,7 @@ class ReplayedPages:
         """A row for each slot, and bool ``(slots,)``: items that the catalogue of the day did not have, whose features are 0."""
         models, builder, slots = self._models, self._models.builder, self._pages.slots
         start_ms, end_ms = builder.calendar.rank_cut_ms, builder.calendar.end_ms
-        vectors = {"vectors": models.content, "embeddings": models.embeddings, "graph": models.graph}
+        vectors = {"vectors": models.content, "embeddings": models.embeddings, "graph": models.graph, "products": models.products}
         days = ItemDays(builder.lake, start_ms, end_ms, stats=models.stats, neighbours=models.neighbours, **vectors)
         nightly = DailyUserVectors(models.users, models.histories, models.graph, day_of(start_ms), day_of(end_ms - 1))
         progress, limits = partial(builder.progress, "replaying test pages"), models.settings.state.limits

@@ -97,9 +97,9 @@ class Gates:
         return self._hits[release.id]
 
     def _feed(self, release: Release) -> Feed:
-        settings, sources = self._settings, self._settings.retrieval
-        given = {"related": sources.related, "walk": settings.graph.walk, "stats_day": self._day.starts_ms // DAY_MS}
-        return Feed.load(release, self._day.store, settings.feed, settings.ranking.utility, sources.sources, **given)
+        settings, stats_day = self._settings, self._day.starts_ms // DAY_MS
+        made_by = settings.feed, settings.ranking.utility, settings.retrieval
+        return Feed.load(release, self._day.store, *made_by, stats_day=stats_day, walk=settings.graph.walk)
 
     def _request(self, user_key: str) -> RecommendRequest:
         return RecommendRequest(user_id=user_key, tenant=self._settings.tenant, k=PAGE, now_ms=self._day.starts_ms, log=False)

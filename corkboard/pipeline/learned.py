@@ -234,7 +234,8 @@ def train_light_ranker(given: StepInput) -> Made:
 
 
 def ranking_days(artifacts: Mapping[str, Artifact], lake: Lake, calendar: Calendar) -> ItemDays:
-    """The item side of each day of [A, B), of models cut at A; with item embeddings where there is an item tower."""
+    """The item side of each day of [A, B), of models cut at A; with item embeddings and product vectors where there are towers of them."""
+    from corkboard.pipeline.product_steps import product_vectors
     from corkboard.ranking.item_days import ItemDays
     from corkboard.retrieval.item_stats import ItemStats
     from corkboard.retrieval.neighbours import NeighbourTable
@@ -242,9 +243,10 @@ def ranking_days(artifacts: Mapping[str, Artifact], lake: Lake, calendar: Calend
     start_ms, items = calendar.item_cut_ms, lake.items()
     content = content_vectors(artifacts["content"], items, start_ms)
     embeddings, graph = item_embeddings(artifacts, lake, start_ms) if "pinnerformer" in artifacts else (None, None)
+    products = None if graph is None else product_vectors(artifacts, lake, start_ms, served=graph)
     stats = ItemStats.from_artifact(artifacts["stats"])
     neighbours = NeighbourTable.from_artifact(artifacts["item_knn/before_ranking"])
-    return ItemDays(lake, start_ms, calendar.rank_cut_ms, content, stats, neighbours, embeddings, graph)
+    return ItemDays(lake, start_ms, calendar.rank_cut_ms, content, stats, neighbours, embeddings, graph, products)
 
 
 def ranking_rows(given: StepInput, days: ItemDays, user_vectors: DailyUserVectors | None = None, history_length: int = 0) -> TrainingRows:

@@ -1,12 +1,14 @@
 """The plan: which steps there are, who feeds whom, and the ladder of releases they add up to. What the steps that learn from behaviour
 do is in :mod:`corkboard.pipeline.learned`.
 
-    catalogue  lexical  stats  states  content/hashed -> index/hashed           1  popularity and content
+    catalogue  lexical  queries  stats  states
+    content/hashed -> index/hashed                                              1  popularity and content
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
     visual -> visual_index
     graphs -> neighbours; content, visual, neighbours -> multibisage
-                          -> graph_index                                        4  + MultiBiSage
+                          -> graph_index; -> searchsage -> itemsage
+                          -> product_index                                      4  + MultiBiSage
     multibisage -> pinnerformer -> embedding_index, user_vectors                5  + PinnerFormer
     content, stats, item_knn/before_ranking -> ranker                           6  + ranker
     all of these -> ranker/hybrid                                               7  + TransAct
@@ -24,11 +26,10 @@ from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import ContentConfig
 from corkboard.lake.calendar import DAY_MS, Calendar
-from corkboard.pipeline import graph_steps, learned, visual_steps
+from corkboard.pipeline import graph_steps, learned, product_steps, query_steps, search_steps, visual_steps
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
 from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
-from corkboard.retrieval.lexical import TEXT_COLUMNS
 from corkboard.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,12 +82,6 @@ def make_catalogue(given: StepInput) -> Made:
 
     catalogue = Catalogue(given.lake.items())
     return Made(tables=catalogue.tables(), config=given.config.model_dump(), metrics={"items": len(catalogue)})
-
-
-def make_texts(given: StepInput) -> Made:
-    """The words that items are found by. The index of them is made where it serves, in some 6 s for 50,000 items."""
-    texts = given.lake.items().select("item_id", *TEXT_COLUMNS)
-    return Made(tables={"texts": texts}, config=given.config.model_dump(mode="json"), metrics={"items": len(texts)})
 
 
 def make_stats(given: StepInput) -> Made:
@@ -180,7 +175,14 @@ def plan(settings: Settings) -> Plan:
 def _first(settings: Settings, content: ContentConfig, index: IndexConfig) -> list[Step]:
     return [
         Step("catalogue", make_catalogue, uncut, CatalogueConfig(tenant=settings.tenant), code=("corkboard.retrieval.catalogue",)),
-        Step("lexical", make_texts, uncut, settings.retrieval.lexical),
+        Step(
+            query_steps.QUERIES,
+            query_steps.make_queries,
+            end,
+            query_steps.QueriesStepConfig(tenant=settings.tenant, min_people=max(5, settings.retrieval.lexical.min_people)),
+            code=("corkboard.learning.query_text", "corkboard.learning.text"),
+        ),
+        Step("lexical", search_steps.make_texts, uncut, settings.retrieval.lexical),
         Step("stats", make_stats, end, code=("corkboard.retrieval.item_stats",)),
         Step("states", make_states, uncut, settings.state.limits, code=("corkboard.state.user_state", "corkboard.state.replay")),
         Step("content", hash_content, uncut, content, variant="hashed", code=("corkboard.embeddings",)),
@@ -214,6 +216,15 @@ def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
         ),
         *_visual(settings),
         *_graph(settings, towers),
+        Step(
+            search_steps.SEARCHSAGE,
+            search_steps.train_searchsage,
+            before_items_cut,
+            settings.embeddings.searchsage,
+            ("content", visual_steps.VISUAL, graph_steps.BEFORE_RANKING, "multibisage"),
+            code=towers,
+        ),
+        *_products(settings, towers),
         *_users(settings, towers),
         *_rankers(settings, towers),
     ]
@@ -263,6 +274,24 @@ def _graph(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     ]
 
 
+def _products(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
+    """ItemSage, and the index of what can be bought."""
+    steps, index = ("corkboard.pipeline.product_steps",), ("corkboard.retrieval.index",)
+    learned = (*_INPUTS, "multibisage", search_steps.SEARCHSAGE)
+    served = (*_SERVED_ITEMS, product_steps.ITEMSAGE)
+    return [
+        Step(
+            product_steps.ITEMSAGE,
+            product_steps.train_itemsage,
+            before_items_cut,
+            settings.embeddings.itemsage,
+            learned,
+            code=(*towers, *steps),
+        ),
+        Step("product_index", product_steps.index_products, uncut, settings.retrieval.index, served, code=(*index, *towers, *steps)),
+    ]
+
+
 def _users(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     """PinnerFormer, and what it makes."""
     night, index = learned.UserVectorsStepConfig(tenant=settings.tenant), ("corkboard.retrieval.index", *towers)
@@ -278,7 +307,7 @@ def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     ranking, limits, sources = settings.ranking, settings.state.limits, settings.retrieval.sources
     rows = ("corkboard.ranking", "corkboard.state", "corkboard.retrieval")
     models = ("content", "stats", "item_knn/before_ranking")
-    hybrid_reads = (*models, visual_steps.VISUAL, graph_steps.BEFORE_RANKING, "multibisage", "pinnerformer")
+    hybrid_reads = (*models, visual_steps.VISUAL, graph_steps.BEFORE_RANKING, "multibisage", "pinnerformer", product_steps.ITEMSAGE)
     hybrid = learned.HybridStepConfig(rows=ranking.rows, hybrid=ranking.hybrid, limits=limits, sources=sources)
     light = learned.LightStepConfig(light=ranking.light, rows=ranking.rows, utility=ranking.utility, limits=limits, sources=sources)
     pointwise = learned.RankerStepConfig(rows=ranking.rows, pointwise=ranking.pointwise, limits=limits, sources=sources)
@@ -291,12 +320,13 @@ def _rankers(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
 
 
 def _stages() -> list[Stage]:
-    first = {name: name for name in ("catalogue", "lexical", "stats", "states")}
+    first = {name: name for name in ("catalogue", "lexical", query_steps.QUERIES, "stats", "states")}
     first |= {"content": "content/hashed", "index": "index/hashed"}
     second = {**first, "item_knn": "item_knn", "boards": "boards"}
     third = {**second, "content": "content", "index": "index"}
     pictures = {"visual": "visual", "visual_index": "visual_index"}
     fourth = {**third, **pictures, "graphs": "graphs", "multibisage": "multibisage", "graph_index": "graph_index"}
+    fourth |= {name: name for name in (search_steps.SEARCHSAGE, product_steps.ITEMSAGE, "product_index")}
     fifth = {**fourth, "pinnerformer": "pinnerformer", "embedding_index": "embedding_index", "user_vectors": "user_vectors"}
     sixth = {**fifth, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}
     seventh = {**sixth, "ranker": "ranker/hybrid"}

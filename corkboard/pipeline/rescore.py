@@ -203,8 +203,7 @@ class _Rescoring:
             try:
                 release = releases.load(release_id)
                 settings = self.settings
-                sources = settings.retrieval
-                parts = load_parts(release, sources.sources, related=sources.related, walk=settings.graph.walk)
+                parts = load_parts(release, settings.retrieval, walk=settings.graph.walk)
                 base = _base_of(release, None if self.arrivals is None else self.arrivals.store)
                 unusable = [entry.text for entry in parts.notes if entry.code == "artifact_unusable"]
             except (CorkboardError, OSError, ValueError) as error:  # of another version, its settings may not read

@@ -11,9 +11,10 @@ from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.errors import InputError
 from corkboard.experiments.leaks import require_cuts, require_known_edges
 from corkboard.graph.graphs import Graphs
-from corkboard.pipeline import graph_steps, learned
+from corkboard.pipeline import graph_steps, learned, product_steps
 from corkboard.pipeline.build import Builder
 from corkboard.pipeline.graph_steps import BEFORE_RANKING, BEFORE_TEST
+from corkboard.pipeline.search_steps import SEARCHSAGE
 from corkboard.pipeline.visual_steps import VISUAL, visual_vectors
 from corkboard.ranking.pointwise import PointwiseRanker
 from corkboard.ranking.ranker import Ranker
@@ -36,6 +37,7 @@ class TrainedModels:
     def __post_init__(self) -> None:
         calendar = self.builder.calendar
         before_ranking = ("content", VISUAL, "item_knn/before_ranking", BEFORE_RANKING, "multibisage", "pinnerformer")
+        before_ranking += (SEARCHSAGE, product_steps.ITEMSAGE)
         allowed = dict.fromkeys(before_ranking, calendar.item_cut_ms)
         allowed |= dict.fromkeys(("graphs/before_test", BEFORE_TEST), calendar.rank_cut_ms)
         self.artifacts = {title: self.builder.artifact(title) for title in allowed}
@@ -63,6 +65,12 @@ class TrainedModels:
         from corkboard.ranking.hybrid import HybridRanker
 
         return HybridRanker.from_artifact(self.artifacts["ranker/hybrid"]) if "ranker/hybrid" in self.artifacts else None
+
+    @cached_property
+    def products(self) -> EmbeddingTable | None:
+        """ItemSage vectors of every product: weights as of A, neighbours as of B; None for a lake without products."""
+        lake, now_ms = self.builder.lake, self.builder.calendar.rank_cut_ms
+        return product_steps.product_vectors(self.artifacts, lake, now_ms, BEFORE_TEST, self.graph)
 
     @property
     def ranker(self) -> Ranker | None:

@@ -45,6 +45,9 @@ BESIDE_NAMES: tuple[str, ...] = (
 )
 """How a candidate of a related page goes with the item that the page is beside: cosines in each kind of vector, the same category,
 creator or brand, log(1 + similarity) as its item-kNN neighbour. ``beside_known`` is 1 on such pages and tells the ranker of the surface."""
+PRODUCT_NAMES: tuple[str, ...] = ("itemsage_session", "itemsage_fading_days", "itemsage_similar", "itemsage_beside", "has_itemsage")
+"""Cosines of the ItemSage vector of what can be bought with the graph vectors of past actions (largest of the last half hour, largest
+fading with age, sum over days), and with that of the item that the page is beside."""
 REQUEST_NAMES: tuple[str, ...] = (
     "activity",
     "hours_since_action",
@@ -64,6 +67,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     *SHOWN_NAMES,
     *TIE_NAMES,
     *BESIDE_NAMES,
+    *PRODUCT_NAMES,
     *REQUEST_NAMES,
     "log_position",
 )
@@ -71,8 +75,9 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 POSITION_COLUMN = FEATURE_NAMES.index("log_position")
 _CODED = ("category", "creator_id", "brand_id")
-RELATED = "related"
-"""The surface whose pages are beside an item."""
+RELATED, SHOP = "related", "shop"
+"""The surfaces whose pages are beside an item: always, and where they came with one."""
+BESIDE_SURFACES = (RELATED, SHOP)
 _DAYS = POSITIVE_WINDOWS.index("fading_days")
 _SUMS = [SIMILARITIES.index(f"similar_{window}") for window in ("fading_hours", "fading_days", "hides_fading")]
 _MATCH_COLUMNS = [POSITIVE_WINDOWS.index(window) for window in _MATCH_WINDOWS]
@@ -107,6 +112,7 @@ def request_features(
         _shown_block(user, rows, items),
         _tie_block(user, rows, items),
         _beside_block(beside, rows, items),
+        _product_block(user, beside, rows, items),
     ):
         out[:, at : at + block.shape[1]] = block
         at += block.shape[1]
@@ -116,8 +122,8 @@ def request_features(
 
 
 def beside_row(surface: str, item_id: str | None, items: ItemSide) -> int:
-    """The row of the item that a page is beside; -1 where ``surface`` is not that of related items, or the catalogue lacks it."""
-    return items.catalogue.row(item_id) if surface == RELATED and item_id is not None else -1
+    """The row of the item that a page is beside; -1 on other surfaces than :data:`BESIDE_SURFACES`, and where the catalogue lacks it."""
+    return items.catalogue.row(item_id) if surface in BESIDE_SURFACES and item_id is not None else -1
 
 
 def _item_block(user: UserSide, rows: np.ndarray, items: ItemSide) -> np.ndarray:
@@ -222,6 +228,26 @@ def _beside_block(beside: int, rows: np.ndarray, items: ItemSide) -> np.ndarray:
         out[:, column] = (codes[rows] == codes[beside]) & (codes[beside] >= 0)
     if items.neighbours is not None:
         out[:, 7] = _knn(one, np.ones(1), rows, items.neighbours)
+    return out
+
+
+def _product_block(user: UserSide, beside: int, rows: np.ndarray, items: ItemSide) -> np.ndarray:
+    """Zeros for what can not be bought."""
+    out = np.zeros((len(rows), len(PRODUCT_NAMES)), np.float32)
+    if items.products is None:
+        return out
+    products, known = items.product_vectors(rows)
+    if len(user.positives):
+        cosines = products @ user.positive_graph_vectors.T
+        session = int(np.searchsorted(user.positives.hours, SESSION_HOURS, side="right"))
+        if session:
+            out[:, 0] = cosines[:, :session].max(axis=1)
+        faded = cosines * user.positive_windows[:, _DAYS]
+        out[:, 1], sums = faded.max(axis=1), faded.sum(axis=1)
+        out[:, 2] = np.sign(sums) * np.log1p(np.abs(sums))
+    if beside >= 0:
+        out[:, 3] = products @ items.graph_vectors(np.array([beside], np.int64))[0][0]
+    out[:, 4] = known
     return out
 
 

@@ -20,8 +20,8 @@ class ItemDays:
 
     The catalogue starts as the lake had it at ``start_ms`` and grows as it did: an item takes its row on the day it was
     first seen, a changed price counts from the next midnight on. ``vectors`` (content), ``embeddings`` (of the item tower),
-    ``graph`` (graph vectors) and ``neighbours`` must come from models and graphs cut at ``start_ms``; an item that came later has
-    vectors (the towers encode any item) and no neighbours.
+    ``graph`` (graph vectors), ``products`` (product vectors) and ``neighbours`` must come from models and graphs cut at ``start_ms``; an
+    item that came later has vectors (the towers encode any item) and no neighbours.
     Counters are of the day in question: :meth:`ItemStats.as_of`.
     """
 
@@ -35,11 +35,12 @@ class ItemDays:
         neighbours: NeighbourTable | None = None,
         embeddings: EmbeddingTable | None = None,
         graph: EmbeddingTable | None = None,
+        products: EmbeddingTable | None = None,
     ):
         self._lake, self._stats = lake, stats
         self._end_ms, self._known_ms = end_ms, start_ms
         self.catalogue = Catalogue(lake.items(before_ms=start_ms))
-        tables = {"index": vectors, "embedding": embeddings, "graph": graph}
+        tables = {"index": vectors, "embedding": embeddings, "graph": graph, "products": products}
         self._overlays = {name: (table, self._overlay(table)) for name, table in tables.items() if table is not None}
         self._neighbours = None if neighbours is None else aligned_neighbours(neighbours, self.catalogue)
         self._day: int | None = None

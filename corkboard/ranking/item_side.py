@@ -3,9 +3,10 @@
 Rows are the catalogue's. An item that arrives live gets the next row and a vector in the overlay of each index; it has no
 counters and no neighbours yet, and the features say so.
 
-Three kinds of vector are told apart. *Content vectors* are the content tower's and every item has one that says anything of
+Four kinds of vector are told apart. *Content vectors* are the content tower's and every item has one that says anything of
 itself. *Item embeddings* are the item tower's that was trained together with the user vectors: the space of those. *Graph
-vectors* are what an encoder over graphs makes of an item and of what it is found beside.
+vectors* are what an encoder over graphs makes of an item and of what it is found beside. *Product vectors* are ItemSage's, of what can
+be bought, in the space of the graph vectors.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def stat_features(counters: np.ndarray) -> np.ndarray:
 class ItemSide:
     """Everything request features need of items, in the rows of ``catalogue``.
 
-    ``index`` gives the content vectors of the rows, ``embedding`` their item embeddings and ``graph`` their graph vectors; ``stats`` is
-    :func:`stat_features` of a day for the rows ``0 .. len(stats) - 1``; rows beyond arrived later and have none. ``neighbours`` are
-    item-kNN neighbours.
+    ``index`` gives the content vectors of the rows, ``embedding`` their item embeddings, ``graph`` their graph vectors and ``products``
+    their product vectors, which are looked at only where there are graph vectors of the same space; ``stats`` is :func:`stat_features` of a
+    day for the rows ``0 .. len(stats) - 1``; rows beyond arrived later and have none. ``neighbours`` are item-kNN neighbours.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class ItemSide:
         neighbours: NeighbourTable | None = None,
         embedding: Index | None = None,
         graph: Index | None = None,
+        products: Index | None = None,
     ):
         self.catalogue = catalogue
         self.index = index
         self.embedding = embedding
         self.graph = graph
+        self.products = products if products is not None and graph is not None and products.space == graph.space else None
         self.stats = np.zeros((0, len(STAT_NAMES)), np.float32) if stats is None else np.asarray(stats, np.float32)
         self.neighbours = neighbours
         if self.stats.shape[1] != len(STAT_NAMES):
@@ -90,7 +93,7 @@ class ItemSide:
 
     def with_stats(self, stats: np.ndarray) -> ItemSide:
         """The same items with the counters of another day; everything else is shared."""
-        return ItemSide(self.catalogue, self.index, stats, self.neighbours, self.embedding, self.graph)
+        return ItemSide(self.catalogue, self.index, stats, self.neighbours, self.embedding, self.graph, self.products)
 
     def vectors(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32 ``(len(rows), dim)`` content vectors, zeros where there is none, and bool ``(len(rows),)`` where there is one."""
@@ -109,6 +112,13 @@ class ItemSide:
         Without any graph vectors ``dim`` is 1.
         """
         return _vectors(self.graph, rows)
+
+    def product_vectors(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32 ``(len(rows), dim)`` product vectors, zeros where there is none, and bool ``(len(rows),)`` where there is one.
+
+        Without any product vectors ``dim`` is 1.
+        """
+        return _vectors(self.products, rows)
 
     def stats_at(self, rows: np.ndarray) -> np.ndarray:
         """float32 ``(len(rows), len(STAT_NAMES))``, zeros where an item has no counters."""

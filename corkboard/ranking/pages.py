@@ -7,14 +7,14 @@ import polars as pl
 
 from corkboard.lake.lake import Lake
 from corkboard.lake.schema import user_key_expr
-from corkboard.ranking.features import FEATURE_NAMES, RELATED
+from corkboard.ranking.features import BESIDE_SURFACES, FEATURE_NAMES
 from corkboard.seeds import generator
 
 SLOT_COLUMNS = ("page", "request_id", "tenant", "user_key", "time_ms", "item_id", "position", "randomised", "weight")
 """Columns of every frame of slots, sorted by time, request and position; ``page`` numbers the pages from 0."""
 
 BESIDE = "beside"
-"""A column that a frame of slots may have as well: the item that a page of the related surface is beside, null on every other page."""
+"""A column that a frame of slots may have as well: the item that a page is beside, null where it is beside none."""
 HOME = ("home",)
 """What the light ranker and the table of pages are about, whatever else a ranker learns from."""
 
@@ -84,7 +84,7 @@ def sample_pages(slots: pl.DataFrame, acted: np.ndarray, max_rows: int, seed: in
 
 def _exploded(pages: pl.DataFrame) -> pl.DataFrame:
     """One row a slot, each item once a request."""
-    beside = pl.when(pl.col("surface") == RELATED).then("context_item_id").alias(BESIDE)
+    beside = pl.when(pl.col("surface").is_in(list(BESIDE_SURFACES))).then("context_item_id").alias(BESIDE)
     slots = (
         pages.filter(pl.col("slots").list.len() > 0)
         .select("request_id", "tenant", "surface", "time_ms", "slots", beside, user_key=user_key_expr())

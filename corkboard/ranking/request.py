@@ -82,7 +82,7 @@ class RequestSide:
         beside: str | None = None,
     ) -> RequestSide:
         """Read ``state`` as of ``now_ms``. ``length`` 0 gives the rankers an empty sequence; the features keep what they know. ``beside``
-        is the id of the item that the request came with, which counts on the related surface only."""
+        is the id of the item that the request came with, which counts on surfaces that are beside one."""
         history, row = request_history(state, now_ms, items, length), beside_row(surface, beside, items)
         return cls(state, now_ms, surface, items, user_side(state, now_ms, items), history, vector, row)
 

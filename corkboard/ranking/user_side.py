@@ -76,6 +76,8 @@ class UserSide:
     positive_vectors: np.ndarray
     """float32 ``(p, dim)``."""
     hide_vectors: np.ndarray
+    positive_graph_vectors: np.ndarray
+    """float32 ``(p, dim)``: what product vectors are compared with; of width 1 where there are none."""
     positive_windows: np.ndarray
     """float32 ``(p, len(POSITIVE_WINDOWS))``."""
     hide_windows: np.ndarray
@@ -103,6 +105,9 @@ def user_side(state: UserState, now_ms: int, items: ItemSide) -> UserSide:
         hides=hides,
         positive_vectors=positive_vectors,
         hide_vectors=hide_vectors,
+        positive_graph_vectors=np.zeros((len(positives), 1), np.float32)
+        if items.products is None
+        else items.graph_vectors(positives.rows)[0],
         positive_windows=positive_windows(positives),
         hide_windows=hide_windows(hides),
         usual_log_price=float(np.median(priced)) if len(priced) else math.nan,

@@ -15,6 +15,8 @@ import polars as pl
 
 from corkboard.artifacts import Artifact
 from corkboard.errors import InputError
+from corkboard.lake.schema import TABLES
+from corkboard.retrieval.attributes import AttributeRows
 from corkboard.retrieval.config import ItemFilter
 
 CODED = ("kind", "category", "creator_id", "brand_id", "merchant_id")
@@ -62,6 +64,7 @@ class Catalogue:
         self._coded = {name: _CodedColumn(items[name]) for name in CODED}
         self._texts = {name: items[name].to_list() for name in TEXTS}
         self._images: list[Sequence[str]] = items["images"].to_list()
+        self._attributes = AttributeRows(items["attributes"])
         self._created_ms = items["created_ms"].to_numpy().copy()
         self._price_minor = items["price_minor"].to_numpy().copy()
         self._available = items["available"].to_numpy().copy()
@@ -150,6 +153,10 @@ class Catalogue:
             wanted = getattr(item_filter, field)
             if wanted:
                 allowed &= np.isin(self._coded[column].buffer[:n], [code for value in wanted if (code := self.code(column, value)) >= 0])
+        if item_filter.sold:
+            allowed &= (self._price_minor[:n] != _NO_PRICE) | (self._coded["kind"].buffer[:n] == self._coded["kind"].code_of.get("product"))
+        if item_filter.attributes:
+            allowed &= self._attributes.mask(item_filter.attributes, n)
         price, created = self._price_minor[:n], self._created_ms[:n]
         if item_filter.min_price_minor is not None:
             allowed &= (price != _NO_PRICE) & (price >= item_filter.min_price_minor)
@@ -207,6 +214,7 @@ class Catalogue:
                 texts[row] = value
             else:
                 texts.append(value)
+        self._attributes.put(row, item.get("attributes") or [])
         price = item.get("price_minor")
         self._price_minor[row] = _NO_PRICE if price is None else int(price)
         if created_ms is not None:
@@ -249,7 +257,7 @@ def _serving_columns(items: pl.DataFrame) -> pl.DataFrame:
     if "created_ms" not in items.columns and "time_ms" in items.columns:
         items = items.with_columns(created_ms=pl.col("time_ms"))
     kinds: dict[str, Any] = {"item_id": pl.String, "created_ms": pl.Int64, "price_minor": pl.Int64, "available": pl.Boolean}
-    kinds |= {**dict.fromkeys(CODED + TEXTS, pl.String), "images": pl.List(pl.String)}
+    kinds |= {**dict.fromkeys(CODED + TEXTS, pl.String), "images": pl.List(pl.String), "attributes": TABLES["items"].schema["attributes"]}
     columns = [pl.col(name).cast(kind) if name in items.columns else pl.lit(None, kind).alias(name) for name, kind in kinds.items()]
     return items.select(columns).with_columns(
         pl.col("kind").fill_null("pin"),

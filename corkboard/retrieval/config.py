@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -166,6 +166,8 @@ class Quotas(Section):
     """Where random walks over boards lead from the last positive actions, which may be seconds old."""
     pinnersage: int = Field(default=40, ge=0)
     """Nearest to a few items that stand for what the user acted on."""
+    itemsage: int = Field(default=0, ge=0)
+    """What can be bought, nearest to the same few items. The shop asks it; on home, products come with everything else."""
 
 
 class RelatedQuotas(Section):
@@ -181,6 +183,8 @@ class RelatedQuotas(Section):
     """What people took who took the item."""
     same_board: int = Field(default=40, ge=0)
     """What lies on the same public boards."""
+    itemsage: int = Field(default=0, ge=0)
+    """What can be bought, nearest to the item. The shop asks it."""
 
 
 class BlendConfig(Section):
@@ -255,6 +259,15 @@ class RelatedConfig(BlendConfig):
     """What each action counts among them."""
 
 
+class ShopConfig(Section):
+    """Candidate sources of what can be bought. Those of home and of pages beside an item find it too, inside of what has a price."""
+
+    home: SourceConfig = SourceConfig(quotas=Quotas(itemsage=150))
+    """For a person."""
+    beside: RelatedConfig = RelatedConfig(quotas=RelatedQuotas(itemsage=150))
+    """Beside an item."""
+
+
 class ItemFilter(Section):
     """What a request may restrict items to. An empty field does not restrict; a price bound drops items without a price."""
 
@@ -268,6 +281,10 @@ class ItemFilter(Section):
     """Ids of brands."""
     merchants: tuple[str, ...] = ()
     """Ids of merchants."""
+    attributes: Mapping[str, tuple[str, ...]] = Field(default={})
+    """Values by the name of an attribute: an item needs one of each name's, written in whatever case."""
+    sold: bool = False
+    """Only what can be bought: what has a price, or is of the kind "product"."""
     min_price_minor: int | None = None
     """Lowest price, in minor units of the item's own currency."""
     max_price_minor: int | None = None
@@ -321,6 +338,18 @@ class LexicalConfig(Section):
     """A past query that fewer people asked is never suggested: it may be about one of them."""
 
 
+class FusionConfig(Section):
+    """How a ranking by words and one by meaning become one."""
+
+    kind: Literal["reciprocal", "sum"] = "sum"
+    """The sum of reciprocal places, or of scores that are standardised within each ranking."""
+    vector_share: float = Field(default=0.93, ge=0, le=1)
+    """What meaning counts, of 1, where every word of the query is known to the encoder; words count the rest. Of a query half of whose
+    words are unknown it counts half of this."""
+    softening: float = Field(default=20.0, ge=0)
+    """Place r, from 1, counts 1 / (softening + r): the larger, the less the first places stand out. For ``reciprocal``."""
+
+
 class RetrievalConfig(Section):
     """Settings of retrieval."""
 
@@ -340,5 +369,7 @@ class RetrievalConfig(Section):
     """Candidate sources and their blend."""
     related: RelatedConfig = RelatedConfig()
     """The same for the items beside an item."""
+    shop: ShopConfig = ShopConfig()
+    """The same for what can be bought."""
     lexical: LexicalConfig = LexicalConfig()
     """Search by words."""

@@ -15,7 +15,7 @@ from corkboard.retrieval.candidates import CandidateRequest, Candidates, Source
 from corkboard.retrieval.config import RelatedConfig
 from corkboard.retrieval.index import Index
 from corkboard.retrieval.neighbours import NeighbourTable
-from corkboard.retrieval.sources import RetrievalParts, faded_items, wanted_sources
+from corkboard.retrieval.sources import ITEMSAGE, RetrievalParts, faded_items, wanted_sources
 
 if TYPE_CHECKING:
     from corkboard.retrieval.walks import WalkedGraph
@@ -46,17 +46,19 @@ class RelatedWalkSource:
 
 
 class RelatedVectorSource:
-    """The nearest items in one index."""
+    """The nearest items in one index; or to the item's vector in one, the nearest in another of the same space (``searched``)."""
 
-    def __init__(self, name: str, index: Index):
-        self.name, self._index = name, index
+    def __init__(self, name: str, index: Index, searched: Index | None = None):
+        """Raises :class:`SpaceMismatch` where the two are not of one space."""
+        self.name, self._index, self._searched = name, index, index if searched is None else searched
+        self._searched.space.require(index.space)
 
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
         """By cosine; nothing for an item without a vector."""
         vector = self._index.vectors_of(np.array([request.beside]))
         if not vector.any() or k < 1:
             return Candidates()
-        near, cosines = self._index.search(vector, k + 1, request.allowed, self._index.space)  # the item itself is the nearest
+        near, cosines = self._searched.search(vector, k + 1, request.allowed, self._index.space)  # the item itself is the nearest
         there = near[0] >= 0
         return _beside(request, near[0][there], cosines[0][there], k)
 
@@ -94,6 +96,8 @@ def related_retrieval(parts: RetrievalParts, config: RelatedConfig | None = None
         "item_knn": "no item-kNN" if knn is None else RelatedNeighbourSource("item_knn", knn),
         "same_board": "no board neighbours" if boards is None else RelatedNeighbourSource("same_board", boards),
     }
+    products = parts.products
+    possible[ITEMSAGE] = "no product vectors" if products is None or vectors is None else RelatedVectorSource(ITEMSAGE, vectors, products)
     sources, notes = wanted_sources(possible, config)
     return RelatedRetrieval(sources, config, notes)
 

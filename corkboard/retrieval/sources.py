@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from corkboard.retrieval.walks import WalkedGraph
 
 
+ITEMSAGE = "itemsage"
+"""The source of what can be bought, by its ItemSage vectors."""
+
+
 @dataclass(frozen=True)
 class RetrievalParts:
     """What a release brings for retrieval. Every part may be missing; its sources are then left out."""
@@ -44,6 +48,8 @@ class RetrievalParts:
     """Vectors from the graph (MultiBiSage) over the rows of the catalogue, live items included."""
     walks: WalkedGraph | None = None
     """The graph that walks go over, in rows of the catalogue."""
+    products: Index | None = None
+    """ItemSage vectors of what can be bought, over the rows of the catalogue, live items included: what vectors of the graph ask."""
 
 
 class NearestSource:
@@ -118,12 +124,17 @@ class PixieSource:
 
 
 class PinnerSageSource:
-    """Nearest to a few items that stand for what the user acted on (:mod:`corkboard.embeddings.pinnersage`)."""
+    """Nearest to a few items that stand for what the user acted on (:mod:`corkboard.embeddings.pinnersage`).
 
-    name = "pinnersage"
+    Items are grouped by their vectors in ``index``. What is near is looked for there, or in ``searched``, an index of the same space:
+    ItemSage's, which holds what can be bought.
+    """
 
-    def __init__(self, index: Index, config: SourceConfig):
-        self._index, self._config = index, config
+    def __init__(self, index: Index, config: SourceConfig, searched: Index | None = None, name: str = "pinnersage"):
+        """Raises :class:`SpaceMismatch` where the two are not of one space."""
+        self.name, self._index, self._config = name, index, config
+        self._searched = index if searched is None else searched
+        self._searched.space.require(index.space)
 
     def candidates(self, request: CandidateRequest, k: int) -> Candidates:
         """The lists of a few medoids in turns; the score is 1 / (1 + place) in the list, the seed its medoid.
@@ -146,7 +157,7 @@ class PinnerSageSource:
         found = found.sampled(config.searched, derive(0, "pinnersage", request.state.user_id, request.now_ms // HOUR_MS))
         if not len(found):
             return Candidates()
-        near, _ = self._index.search(found.vectors, k, request.without_acted_on(), self._index.space)
+        near, _ = self._searched.search(found.vectors, k, request.without_acted_on(), self._index.space)
         brought, groups, places = in_turns(near, k)
         return Candidates.best(request, brought, (1 / (1 + places)).astype(np.float32), rows[found.medoids][groups], k)
 
@@ -292,8 +303,15 @@ def build_sources(parts: RetrievalParts, config: SourceConfig) -> tuple[list[Sou
         "pinnerformer": "no item embeddings" if parts.embedding is None else UserVectorSource(parts.embedding),
         "pixie": "no graph" if parts.walks is None else PixieSource(parts.walks, config),
         "pinnersage": "no graph vectors" if parts.graph_vectors is None else PinnerSageSource(parts.graph_vectors, config),
+        ITEMSAGE: _product_source(parts, config),
     }
     return wanted_sources(possible, config)
+
+
+def _product_source(parts: RetrievalParts, config: SourceConfig) -> Source | str:
+    if parts.products is None or parts.graph_vectors is None:
+        return "no product vectors"
+    return PinnerSageSource(parts.graph_vectors, config, parts.products, ITEMSAGE)
 
 
 def wanted_sources(possible: Mapping[str, Source | str], config: BlendConfig) -> tuple[list[Source], list[str]]:

@@ -15,17 +15,29 @@ from corkboard.artifacts import Release
 from corkboard.errors import NotFound, StoreError
 from corkboard.feed.home import SURFACES_SERVED
 from corkboard.feed.page import Page, RecommendRequest
+from corkboard.feed.reorder import as_given, reorder
 from corkboard.feed.visual import VISUAL
 from corkboard.lake.pictures.config import PictureLimits
 from corkboard.lake.schema import DEFAULT_TENANT, Refusal, validate_event
 from corkboard.pipeline.purge import purge_at_rest, purge_user
-from corkboard.serving.bodies import IMAGE, RecommendBody, Refused, form_body, parse_events, parse_recommend, parse_weights
+from corkboard.serving.bodies import (
+    IMAGE,
+    RecommendBody,
+    Refused,
+    form_body,
+    parse_events,
+    parse_rank,
+    parse_recommend,
+    parse_suggest,
+    parse_weights,
+)
 from corkboard.serving.config import ServingConfig
 from corkboard.serving.images import Served, Upload, read_upload
 from corkboard.serving.live import Live, LiveEngine, describe
 from corkboard.serving.multipart import read_form
 from corkboard.serving.people import user_view
 from corkboard.serving.problems import Problem
+from corkboard.serving.suggest import MAX_SUGGESTIONS, Suggestions
 
 log = logging.getLogger("corkboard.serving")
 
@@ -48,6 +60,7 @@ class Answers:
 
     def __init__(self, engine: LiveEngine, config: ServingConfig, limits: PictureLimits | None = None):
         self.engine, self.config, self.limits = engine, config, limits or PictureLimits()
+        self.suggestions = Suggestions(engine)
         self._later = ThreadPoolExecutor(1, "purge")
 
     def close(self) -> None:
@@ -113,10 +126,7 @@ class Answers:
             raise Problem(400, "bad_input", "The item has no picture to take a part of", found=asked.item_id, expected="no crop") from None
 
     def _page(self, page: Page, live: Live, asked: RecommendBody) -> dict[str, Any]:
-        answer = page.to_dict()
-        answer["release_label"] = live.release.label
-        codes = [*live.loaded.notes, *(["release_load_failed"] if self.engine.failure is not None else [])]
-        answer["notes"] += [_note(code) for code in codes]
+        answer = self._labelled(page.to_dict(), live)
         if asked.details:
             for item in answer["items"]:
                 item["item"] = describe(live.feed.catalogue, item["item_id"], self.engine.images)
@@ -124,6 +134,31 @@ class Answers:
             answer["image_hash"] = page.served["context_image_hash"]
         self.engine.metrics.pages.add(live.release.id)
         return answer
+
+    def _labelled(self, answer: dict[str, Any], live: Live) -> dict[str, Any]:
+        """The answer with the label of its release, and with what the server has to note."""
+        answer["release_label"] = live.release.label
+        codes = [*live.loaded.notes, *(["release_load_failed"] if self.engine.failure is not None else [])]
+        answer["notes"] += [_note(code) for code in codes]
+        return answer
+
+    def rank(self, body: bytes) -> tuple[bytes, dict[str, str]]:
+        """The list in ``body`` in the order for its person, and the header that says where its time went."""
+        asked, live = parse_rank(body), self.engine.live
+        if live is None:
+            empty = {name: value for name, value in _empty_page().items() if name != "next_cursor"}
+            answer, stages = {**empty, "items": [item.to_dict() for item in as_given(asked)]}, {}
+        else:
+            try:
+                live.catch_up()
+            except StoreError as error:  # the answer says so itself
+                self.engine.metrics.store_errors.add()
+                log.warning("What arrived live could not be read: %s", error)
+            ranked = reorder(live.feed, asked)
+            answer, stages = self._labelled(ranked.to_dict(), live), ranked.timings_ms
+        for note in answer["notes"]:
+            self.engine.metrics.notes.add(note["code"])
+        return orjson.dumps(answer, option=_OPTIONS), {"server-timing": _durations(stages)}
 
     def explain(self, request_id: str, item_id: str) -> bytes:
         """Why an item is on a page."""
@@ -135,6 +170,12 @@ class Answers:
         if not found:
             raise NotFound("The live release knows no such item", found=item_id)
         return orjson.dumps(found[0])
+
+    def suggest(self, query: Mapping[str, str]) -> bytes:
+        """What completes a search as it is typed."""
+        asked = parse_suggest(query, MAX_SUGGESTIONS)
+        answer = self.suggestions.answer(asked.q, asked.k, asked.user_key, asked.tenant)
+        return orjson.dumps(answer)
 
     def image(self, wanted: str, side: str | None) -> Served:
         """A picture of the lake."""
@@ -261,8 +302,11 @@ def _timing(page: Page | None) -> str:
     """The ``Server-Timing`` header: milliseconds by stage, and how many candidates went into each ranker."""
     if page is None:
         return ""
-    stages = [f"{stage};dur={ms:.3f}" for stage, ms in page.timings_ms.items()]
-    return ", ".join(stages + [f'{name};desc="{count}"' for name, count in page.counts.items()])
+    return ", ".join([_durations(page.timings_ms), *(f'{name};desc="{count}"' for name, count in page.counts.items())])
+
+
+def _durations(stages: Mapping[str, float]) -> str:
+    return ", ".join(f"{stage};dur={ms:.3f}" for stage, ms in stages.items())
 
 
 def _empty_page() -> dict[str, Any]:

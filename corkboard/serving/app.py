@@ -7,7 +7,7 @@ Bodies are read by msgspec and written by orjson; no model stands between a page
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -94,6 +94,7 @@ def create_app(engine: LiveEngine, config: ServingConfig | None = None, limits: 
         )
     app.add_middleware(Gate, metrics=engine.metrics, keys=Keys(config.api_keys), origins=config.cors_origins)
     _add_api(app, answers, threads)
+    _add_running(app, answers, threads)
     if config.page:
         _add_page(app)
     return app
@@ -122,8 +123,8 @@ class Uploads:
 
 
 def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
-    engine, max_bytes = answers.engine, answers.config.max_body_bytes
-
+    """What is about people and items."""
+    max_bytes = answers.config.max_body_bytes
     uploads = Uploads(answers.config.uploads, answers.config.upload_s, answers.limits.max_bytes + FORM_BYTES)
 
     async def recommend(request: Request) -> Response:
@@ -137,6 +138,10 @@ def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
             raise Problem(415, "not_a_form", "A picture comes as a field of a form", found=kind, expected=f"{MULTIPART} with a field image")
         body = await read_body(request, max_bytes)
         return _json(*await threads.page(answers.recommend, body))
+
+    async def rank(request: Request) -> Response:
+        body = await read_body(request, max_bytes)
+        return _json(*await threads.page(answers.rank, body))
 
     async def images(request: Request) -> Response:
         served = await threads.paint(answers.image, request.path_params["hash"], request.query_params.get("side"))
@@ -156,6 +161,9 @@ def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
     async def items(request: Request) -> Response:
         return _json(await threads.wait(answers.item, request.path_params["item_id"]))
 
+    async def suggest(request: Request) -> Response:
+        return _json(await threads.wait(answers.suggest, request.query_params), {"cache-control": "no-store"})
+
     async def users(request: Request) -> Response:
         return _json(answers.users())
 
@@ -164,6 +172,13 @@ def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
 
     async def delete_user(request: Request) -> Response:
         return _json(await threads.wait(answers.delete_user, request.path_params["user_id"], request.query_params))
+
+    _add_routes(app, recommend, rank, events, explain, items, images, suggest, users, user_state, delete_user)
+
+
+def _add_running(app: FastAPI, answers: Answers, threads: Threads) -> None:
+    """What is about what serves."""
+    engine, max_bytes = answers.engine, answers.config.max_body_bytes
 
     async def releases(request: Request) -> Response:
         return _json(await threads.wait(answers.releases))
@@ -194,9 +209,12 @@ def _add_api(app: FastAPI, answers: Answers, threads: Threads) -> None:
             description.append(orjson.dumps(api_description(__version__)))
         return Response(description[0], media_type=JSON)
 
-    pages = [recommend, events, explain, items, images, users, user_state, delete_user]
-    running = [releases, promote, utility, set_utility, health, ready, metrics, openapi]
-    for handler in (*pages, *running):
+    _add_routes(app, releases, promote, utility, set_utility, health, ready, metrics, openapi)
+
+
+def _add_routes(app: FastAPI, *handlers: Callable[[Request], Awaitable[Response]]) -> None:
+    """The routes that :data:`ROUTES` has under the names of ``handlers``."""
+    for handler in handlers:
         route = ROUTES[handler.__name__]
         app.add_api_route(route.path, handler, methods=[route.method], response_model=None, include_in_schema=False, name=handler.__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -12,8 +13,10 @@ import orjson
 from msgspec import Meta, Struct
 
 from corkboard.errors import InputError
+from corkboard.feed.reorder import SURFACES_RANKED, RankRequest
 from corkboard.feed.visual import checked_crop, parse_crop
-from corkboard.lake.schema import SESSION_KEY
+from corkboard.lake.schema import DEFAULT_TENANT, SESSION_KEY
+from corkboard.learning.query_text import MAX_QUERY_CHARS
 from corkboard.ranking.config import UtilityWeights
 from corkboard.serving.multipart import Part
 from corkboard.serving.problems import Problem, shown
@@ -39,7 +42,7 @@ class RecommendBody(Struct, forbid_unknown_fields=True):
     session_id: Id | None = None
     tenant: Id = "default"
     item_id: Annotated[
-        Id | None, Meta(description="The item that a related page belongs to, or whose picture a visual one looks like.")
+        Id | None, Meta(description="The item that a page of related or shop is beside, or whose picture a visual one looks like.")
     ] = None
     query: Annotated[Annotated[str, Meta(max_length=1000)] | None, Meta(description="What a search is for; other pages only log it.")] = (
         None
@@ -107,13 +110,13 @@ def _check_item(asked: RecommendBody, with_image: bool) -> None:
         raise Problem(400, "bad_input", "A related page belongs to an item", expected="item_id")
     if asked.surface == "search" and asked.query is None:
         raise Problem(400, "bad_input", "A search is for something", expected="query")
-    if asked.surface != "related" and asked.item_id is not None:
+    if asked.surface not in ("related", "shop") and asked.item_id is not None:
         raise Problem(
             400,
             "bad_input",
             f"The surface {asked.surface} takes no item",
             found=asked.item_id,
-            expected="item_id with the surfaces related and visual alone",
+            expected="item_id with the surfaces related, shop and visual alone",
             hint="Leave surface out, or leave item_id out.",
         )
 
@@ -248,6 +251,10 @@ def parse_weights(body: bytes) -> dict[str, float]:
         ) from None
     if not isinstance(value, dict):
         raise Problem(400, "bad_input", "The body is not an object", found=type(value).__name__, expected="weights by action")
+    return _checked_weights(value)
+
+
+def _checked_weights(value: Mapping[str, Any]) -> dict[str, float]:
     refuse_unknown_keys(value, list(UtilityWeights.model_fields))
     for name, weight in value.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or abs(weight) > MAX_WEIGHT:
@@ -259,6 +266,92 @@ def parse_weights(body: bytes) -> dict[str, float]:
                 expected=f"a number, at most {MAX_WEIGHT:g}",
             )
     return {name: float(weight) for name, weight in value.items()}
+
+
+class RankItem(Struct, forbid_unknown_fields=True):
+    """One item of somebody else's list."""
+
+    item_id: Id
+    score: Annotated[float | None, Meta(description="The caller's, higher is better; of every item, or of none.")] = None
+
+
+class RankBody(Struct, forbid_unknown_fields=True):
+    """The body of ``POST /v1/rank``. ``user_id`` or ``session_id`` must be there."""
+
+    items: Annotated[list[RankItem], Meta(description="1 to 1,000 distinct items in the caller's order.")]
+    user_id: Id | None = None
+    session_id: Id | None = None
+    tenant: Id = DEFAULT_TENANT
+    surface: Annotated[str | None, Meta(description="Left out: related with item_id, search with query, else home.")] = None
+    item_id: Annotated[Id | None, Meta(description="The item that the list is beside.")] = None
+    query: Annotated[Annotated[str, Meta(max_length=1000)] | None, Meta(description="What the list answers.")] = None
+    relevance_weight: Annotated[
+        float | None,
+        Meta(description="What the caller's score or place counts beside the person; 0: nothing. Left out: feed.search.relevance_weight."),
+    ] = None
+    weights: Annotated[dict[str, Any] | None, Meta(description="Utility weights by action, laid over those of the pages.")] = None
+    apply_rules: Annotated[bool, Meta(description="Put last what a page would leave out: hidden, blocked, not available.")] = True
+    k: Annotated[Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="How many to answer; they are what is logged.")] = None
+    explain: bool = False
+    """Add to each item what ``GET /v1/explain`` would say of it."""
+    log: Annotated[bool, Meta(description="False leaves no trace in the served log.")] = True
+
+
+_decode_rank = msgspec.json.Decoder(RankBody).decode
+
+
+def parse_rank(body: bytes) -> RankRequest:
+    """The list to rank in ``body``. Raises :class:`Problem` (400) as :func:`parse_recommend` does, and :class:`InputError` for an item that
+    is there twice, too long a list, and what else does not go together."""
+    try:
+        asked = _decode_rank(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise explain_refusal(body, error, RankBody) from None
+    surface = asked.surface
+    if surface is not None and surface not in SURFACES_RANKED:
+        expected, hint = list(SURFACES_RANKED), _near(surface, SURFACES_RANKED)
+        raise Problem(400, "unknown_surface", "No list is ranked for this surface", found=surface, expected=expected, hint=hint)
+    if asked.user_id is None and asked.session_id is None:
+        hint = "For a visitor without a name send any session_id."
+        raise Problem(400, "nobody", "A list is ranked for somebody", expected="user_id or session_id", hint=hint)
+    for name in ("user_id", "session_id", "tenant", "item_id"):
+        _check_id(name, getattr(asked, name))
+    for item in asked.items:
+        _check_id("item_id", item.item_id)
+    scores = [item.score for item in asked.items if item.score is not None]
+    if scores and len(scores) < len(asked.items):
+        found = f"{len(scores)} scores for {len(asked.items)} items"
+        hint = "Without scores the order of the list counts."
+        raise Problem(400, "bad_input", "Some items have a score and some have none", found=found, expected="all or none", hint=hint)
+    given = {name: getattr(asked, name) for name in asked.__struct_fields__ if name not in ("items", "weights")}
+    weights = None if asked.weights is None else _checked_weights(asked.weights)
+    return RankRequest([item.item_id for item in asked.items], scores=scores or None, weights=weights, **given)
+
+
+@dataclass(frozen=True)
+class SuggestQuery:
+    """The parameters of ``GET /v1/suggest``."""
+
+    q: str
+    k: int
+    user_key: str | None
+    tenant: str
+
+
+def parse_suggest(query: Mapping[str, str], most: int) -> SuggestQuery:
+    """Raises :class:`Problem` 400 for an unknown parameter, an id that no event may have, and a ``k`` that is not within 1 and ``most``.
+
+    What is typed is never wrong: it is cut where it is too long.
+    """
+    refuse_unknown_keys(query, ["q", "user_id", "session_id", "tenant", "k"])
+    k = _whole_number(query.get("k") or "8")
+    if not isinstance(k, int) or not 1 <= k <= most:
+        raise Problem(400, "bad_input", "k has a wrong value", found=k, expected=f"a whole number from 1 to {most}")
+    user_id, session_id, tenant = (query.get(name) or None for name in ("user_id", "session_id", "tenant"))
+    for name, value in (("user_id", user_id), ("session_id", session_id), ("tenant", tenant)):
+        _check_id(name, value)
+    user_key = user_id or (None if session_id is None else f"{SESSION_KEY}{session_id}")
+    return SuggestQuery(query.get("q", "")[: 2 * MAX_QUERY_CHARS], k, user_key, tenant or DEFAULT_TENANT)
 
 
 # --------------------------------------------------------------------------------------------------------------- events

@@ -34,10 +34,9 @@ def release_loader(store: Store, settings: Settings) -> LoadRelease:
             store,
             settings.feed,
             settings.ranking.utility,
-            settings.retrieval.sources,
+            settings.retrieval,
             watermark,
             settings.seed,
-            related=settings.retrieval.related,
             walk=settings.graph.walk,
         )
         feed.has_base = base is not None

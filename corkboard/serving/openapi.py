@@ -14,11 +14,13 @@ import msgspec
 import polars as pl
 
 from corkboard.feed.home import SURFACES_SERVED
+from corkboard.feed.reorder import FLAGS, MAX_ITEMS, SURFACES_RANKED
 from corkboard.lake.schema import ACTIONS, EVENT_TABLE, KINDS, SURFACES, TABLES, Column
 from corkboard.ranking.config import UtilityWeights
-from corkboard.serving.bodies import IMAGE, RecommendBody
+from corkboard.serving.bodies import IMAGE, RankBody, RecommendBody
 from corkboard.serving.images import SIDES
 from corkboard.serving.multipart import MULTIPART
+from corkboard.serving.suggest import CATEGORY, MAX_SUGGESTIONS, QUERY, TITLE
 
 Schema = dict[str, Any]
 
@@ -53,6 +55,14 @@ ROUTES: dict[str, Route] = {
         (400, 408, 413, 415, 503),
         form="RecommendForm",
     ),
+    "rank": Route(
+        "POST",
+        "/v1/rank",
+        "Somebody else's list in the order for a person. Nothing is added or left out; what could not be computed is named in notes.",
+        "RankedList",
+        "RankBody",
+        (400, 413, 503),
+    ),
     "explain": Route(
         "GET", "/v1/explain/{request_id}/{item_id:path}", "Why an item is on a page, or why it is not.", "Explanation", errors=(404, 503)
     ),
@@ -64,6 +74,24 @@ ROUTES: dict[str, Route] = {
         None,
         errors=(400, 404),
         query={"side": {"type": "integer", "enum": list(SIDES), "description": "The longer side in px; left out, as it is kept."}},
+    ),
+    "suggest": Route(
+        "GET",
+        "/v1/suggest",
+        "What completes a search as it is typed: queries of many people, categories, words of titles; for nothing typed what is popular.",
+        "Suggestions",
+        errors=(400,),
+        tenant=True,
+        query={
+            "q": {
+                "type": "string",
+                "default": "",
+                "description": "What was typed so far; a space at its end: the last word is whole.",
+            },
+            "k": {"type": "integer", "minimum": 1, "maximum": MAX_SUGGESTIONS, "default": 8},
+            "user_id": {"type": "string", "description": "Whose categories come first where nothing is typed; a visitor has session_id."},
+            "session_id": {"type": "string"},
+        },
     ),
     "users": Route("GET", "/v1/users", "A few known users with their number of actions, for the page to offer.", "Users"),
     "user_state": Route(
@@ -189,8 +217,11 @@ def _map(of: Schema) -> Schema:
 
 
 def _schemas() -> dict[str, Schema]:
-    _, bodies = msgspec.json.schema_components([RecommendBody], ref_template="#/components/schemas/{name}")
-    body = bodies["RecommendBody"]["properties"]
+    _, bodies = msgspec.json.schema_components([RecommendBody, RankBody], ref_template="#/components/schemas/{name}")
+    body, rank = bodies["RecommendBody"]["properties"], bodies["RankBody"]["properties"]
+    rank["items"] |= {"minItems": 1, "maxItems": MAX_ITEMS}
+    rank["surface"] = {"enum": [*SURFACES_RANKED, None], "default": None, "description": rank["surface"]["description"]}
+    rank["weights"] = {"oneOf": [_ref("Weights"), {"type": "null"}], "default": None, "description": rank["weights"]["description"]}
     shares = {"type": "string", "description": f"x0,y0,x1,y1. {body['crop'].get('description', '')}"}
     picture = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or GIF, at most 8 MB."}
     texts = {"filter": {"type": "string", "description": "A JSON object."}, "crop": shares, IMAGE: picture}
@@ -252,14 +283,37 @@ def _page_schemas() -> dict[str, Schema]:
             **{name: {"type": ["integer", "null"]} for name in ("price_minor", "image_width", "image_height")},
         },
     )
+    suggestion = _object({"text": _TEXT, "kind": {"enum": [QUERY, CATEGORY, TITLE]}})
     error = {"code": _TEXT, "message": _TEXT, "found": _ANY, "expected": _ANY, "hint": _MAYBE_TEXT, "request_id": _TEXT}
     return {
         "Error": _object({"error": _object(error)}),
         "Taken": _object({"accepted": _WHOLE, "duplicates": _WHOLE, "rejected": _list(rejected)}),
         "Page": _object(page, looks),
+        "RankedList": _ranked_list(note),
         "Explanation": _object(why, more),
         "Item": item,
+        "Suggestions": _object({"suggestions": _list(suggestion), "notes": _list(note)}),
     }
+
+
+def _ranked_list(note: Schema) -> Schema:
+    maybe_number: Schema = {"type": ["number", "null"]}
+    item = _object(
+        {
+            "item_id": _TEXT,
+            "rank": _WHOLE,
+            "old_rank": _WHOLE,
+            "utility": maybe_number,
+            "worth": maybe_number,
+            "relevance": maybe_number,
+            "heads": _map(_NUMBER),
+            "reason": _MAYBE_TEXT,
+            "flags": _list({"enum": list(FLAGS)}),
+        },
+        {"explanation": {"oneOf": [_ref("Explanation"), {"type": "null"}]}},
+    )
+    named = dict.fromkeys(("request_id", "release", "release_label"), _MAYBE_TEXT)
+    return _object({**named, "items": _list(item), "notes": _list(note)})
 
 
 def _user_schemas() -> dict[str, Schema]:

@@ -260,6 +260,8 @@ class WorldConfig(Section):
     """Share of items arriving in the last ``test_days``."""
     pictures: int = Field(default=240, ge=0, le=1024)
     """Side in px of the picture each item shows, as wide as a card of the page; 0 for none. About 1.5 CPU-ms and 5 kB an item at 128."""
+    product_pictures: int = Field(default=1, ge=1, le=20)
+    """Pictures of each item that can be bought, the main one counted; each further one costs as much as a main one."""
     seen_slots: int = Field(default=256, ge=16)
     """Places of the hashed memory of seen items, a person; it is what limits memory with millions of people."""
     keep_truth: bool = True

@@ -37,8 +37,8 @@ def finish(name: str, columns: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(series).sort("time_ms", "event_id")
 
 
-def items_table(config: WorldConfig, catalogue: Catalogue, images: Sequence[str]) -> pl.DataFrame:
-    """Every item as it came, and once more, unavailable, where it went before the end. ``images``: that of each item, or nothing at all."""
+def items_table(config: WorldConfig, catalogue: Catalogue, images: Sequence[Sequence[str]]) -> pl.DataFrame:
+    """Every item as it came, and once more, unavailable, where it went before the end. ``images``: each item's, the main one first."""
     c = catalogue
     n = len(c)
     rng = generator(config.seed, "world", "item events")
@@ -53,7 +53,7 @@ def items_table(config: WorldConfig, catalogue: Catalogue, images: Sequence[str]
         "kind": [KINDS[k] for k in c.kind.tolist()],
         "title": titles,
         "description": descriptions,
-        "images": pl.Series([[image] for image in images] or [[]] * n, dtype=pl.List(pl.String)),
+        "images": pl.Series(list(images), dtype=pl.List(pl.String)),
         "link": [f"https://example.com/{item_id}" if k != 2 else None for item_id, k in zip(c.ids, c.kind.tolist(), strict=True)],
         "merchant_id": [merchants[k] if buy else None for k, buy in zip(c.creator.tolist(), product.tolist(), strict=True)],
         "category": [CATEGORIES[k].name for k in c.category.tolist()],

@@ -26,7 +26,7 @@ from corkboard.world.config import WorldConfig
 from corkboard.world.live import Live, Shown
 from corkboard.world.log import SURFACES
 from corkboard.world.looks import Looks
-from corkboard.world.main_pictures import MainPictures
+from corkboard.world.main_pictures import FurtherPictures, MainPictures
 from corkboard.world.oracle import Oracle, expected_utility
 from corkboard.world.people import INTERESTS, People
 from corkboard.world.rendering import Products
@@ -72,7 +72,7 @@ class World:
         b, log, (pages, actions) = self.behaviour, self.simulation.log, self.simulation.made
         happened = np.flatnonzero(log.actions.whole()["time_ms"][:actions] < self.config.end_ms)
         return {
-            "items": tables.items_table(self.config, b.catalogue, self.main_pictures.images),
+            "items": tables.items_table(self.config, b.catalogue, self.item_images()),
             "users": tables.users_table(self.config, b.people),
             "boards": tables.boards_table(self.config, b.people, b.boards),
             "impressions": tables.impressions_table(self.config, self.names, log, pages),
@@ -84,9 +84,22 @@ class World:
         """The picture that each item carries into the lake; none where ``config.pictures`` is 0. Drawn the first time it is needed."""
         return MainPictures.make(self.config, self.behaviour.catalogue)
 
+    @cached_property
+    def further_pictures(self) -> FurtherPictures:
+        """The further pictures of what can be bought, ``config.product_pictures`` - 1 of each."""
+        return FurtherPictures.make(self.config, self.behaviour.catalogue)
+
+    def item_images(self) -> list[list[str]]:
+        """The column ``images`` of each item, in the order of ``item_ids``: the main picture, then further ones; empty without pictures."""
+        main, further = self.main_pictures.images, self.further_pictures.images
+        return [[*main[row : row + 1], *further.get(row, [])] for row in range(len(self.item_ids))]
+
     def picture_bytes(self) -> Iterator[tuple[str, bytes]]:
-        """(item_id, JPEG bytes) of every item's picture: what ``sha256:...`` in the column ``images`` is the hash of."""
-        return zip(self.item_ids, self.main_pictures.files, strict=False)
+        """(item_id, JPEG bytes) of every picture, item by item and the main one first: what the hashes in the column ``images`` are of."""
+        for row, (item_id, data) in enumerate(zip(self.item_ids, self.main_pictures.files, strict=False)):
+            yield item_id, data
+            for more in self.further_pictures.files.get(row, []):
+                yield item_id, more
 
     def products(self) -> Products:
         """What is drawn of the items, row by row as ``item_ids``: for pictures in other domains and views, and for scenes."""

@@ -35,6 +35,7 @@ def test_help_loads_nothing_heavy():
         (["ingest", "/nowhere.csv", "-w", "/tmp/nothing"], "There is no such file"),
         (["config", "--set", "serving.prot=3"], "Did you mean serving.port"),
         (["config", "no.such"], "There is no such setting"),
+        (["rank", "ann", "--items", "/nowhere.txt", "-w", "/nowhere"], "There is no workspace here"),
         (["show", "page", "-w", "/nowhere"], "corkboard show page USER"),
         (["show", "page", "--utility", "save=3", "-w", "/nowhere"], "corkboard show page USER"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,11 @@ TOPICS = ("lamp", "shirt", "cake", "bike", "plant", "tent")
 WORDS = ("old", "red", "small", "bright", "plain", "round", "soft", "tall")
 
 
-def past_rows(items: int = 300, users: int = 30, days: int = 12) -> list[dict[str, Any]]:
-    """Items and a made-up log that ends at MIDNIGHT_MS; user uN likes topic N % 6 and saves to board bN, of which b5 and b11 are secret."""
+def past_rows(items: int = 300, users: int = 30, days: int = 12, sold: Callable[[int], bool] | None = None) -> list[dict[str, Any]]:
+    """Items and a made-up log that ends at MIDNIGHT_MS; user uN likes topic N % 6 and saves to board bN, of which b5 and b11 are secret.
+
+    Item N is ``sold`` or not: it has a price, and is a product where N is no multiple of 3; all items have prices where nothing is said.
+    """
     draw = generator(5, "feed past")
     rows: list[dict[str, Any]] = []
     for n in range(items):
@@ -56,10 +59,10 @@ def past_rows(items: int = 300, users: int = 30, days: int = 12) -> list[dict[st
         facts = {
             "category": topic,
             "creator_id": f"c{n % 23}",
-            "kind": "product" if n % 3 else "pin",
-            "price_minor": 100 * (n + 1),
-            "currency": "EUR",
+            "kind": "product" if n % 3 and (sold is None or sold(n)) else "pin",
         }
+        if sold is None or sold(n):
+            facts |= {"price_minor": 100 * (n + 1), "currency": "EUR"}
         rows.append(
             {
                 "event": "item",
@@ -220,8 +223,8 @@ class Small:
         return Feed.load(self.release(without), self.store() if store is None else store, config, **options)
 
 
-def small(workspace: Path) -> Small:
-    lake = lake_of(workspace / "lake", past_rows())
+def small(workspace: Path, sold: Callable[[int], bool] | None = None) -> Small:
+    lake = lake_of(workspace / "lake", past_rows(sold=sold))
     items = lake.items(before_ms=MIDNIGHT_MS)
     ids = items["item_id"].to_list()
     tower = untrained_content(items)

@@ -18,7 +18,7 @@ from corkboard.feed.page import RecommendRequest
 from corkboard.ranking import request as request_module
 from corkboard.ranking.config import UtilityWeights
 from corkboard.ranking.request import RequestSide
-from corkboard.retrieval.config import SourceConfig
+from corkboard.retrieval.config import RetrievalConfig, SourceConfig
 from corkboard.retrieval.index import FaissIndex
 from feed.builders import DAY_MS, HOUR_MS, MIDNIGHT_MS, NEVER_TIRED, NOW_MS, Small, act, set_pinnerformer, written
 
@@ -178,7 +178,7 @@ def test_the_vector_of_somebody_who_was_forgotten_is_not_used(made: Small):
 
 
 def test_the_users_vector_brings_candidates(made: Small):
-    page = ask(made.feed(config=NEVER_TIRED, sources=SourceConfig(candidates=80)), user="u4")
+    page = ask(made.feed(config=NEVER_TIRED, retrieval=RetrievalConfig(sources=SourceConfig(candidates=80))), user="u4")
     trace = page.served["trace"]
     code = trace["source_names"].index("pinnerformer")
     brought = [item for item, sources in zip(trace["candidates"], trace["sources"], strict=True) if code in sources]

@@ -43,15 +43,59 @@ def through(raw: dict) -> set[str]:
         ({"kind": "product", "creator_id": "carl"}, {"b"}),
         ({"exclude_ids": ["a", "unheard of"], "available": True}, {"b", "c"}),
         ({"category": "nowhere"}, set()),
+        ({"sold": True, "creator_id": "dora"}, {"c"}),
     ],
 )
 def test_what_a_filter_lets_through(raw, expected):
     assert through(raw) == expected
 
 
+def test_sold_is_what_has_a_price_or_is_a_product():
+    things = Catalogue(items_frame([item("pin"), item("priced", price_minor=0), item("product", kind="product"), item("ad", kind="ad")]))
+    assert parse_filter({"sold": True}).mask(things).tolist() == [name in ("priced", "product") for name in things.ids]
+    assert parse_filter({"sold": False}).mask(things).all()
+    pins = Catalogue(items_frame([item("pin")]))
+    assert not parse_filter({"sold": True}).mask(pins).any()
+
+
+def clothes() -> Catalogue:
+    colours = {"a": ["navy"], "b": ["Navy", "white"], "c": ["red"], "none": []}
+    rows = [item(name, attributes=[{"name": "Colour", "value": value} for value in values]) for name, values in colours.items()]
+    rows[0]["attributes"].append({"name": "size", "value": "M"})
+    return Catalogue(items_frame(rows))
+
+
+def worn(things: Catalogue, attributes: dict) -> set[str]:
+    allowed = parse_filter({"attributes": attributes}).mask(things)
+    return {item_id for item_id, there in zip(things.ids, allowed, strict=True) if there}
+
+
+def test_an_attribute_filter_wants_one_value_of_each_name_in_whatever_case():
+    things = clothes()
+    assert worn(things, {"colour": "navy"}) == {"a", "b"}
+    assert worn(things, {"COLOUR": ["white", " red "]}) == {"b", "c"}
+    assert worn(things, {"colour": "navy", "size": "m"}) == {"a"}
+    assert worn(things, {"colour": "green"}) == worn(things, {"cut": "slim"}) == set()
+    assert worn(things, {"colour": []}) == worn(things, {}) == {"a", "b", "c", "none"}
+
+
+def test_attributes_of_items_that_arrive_or_change_count_at_once():
+    things = clothes()
+    things.add({"item_id": "new", "time_ms": 1, "attributes": [{"name": "colour", "value": "navy"}]})
+    things.add({"item_id": "a", "time_ms": 2, "attributes": [{"name": "colour", "value": "red"}]})
+    things.add({"item_id": "b", "time_ms": 2})
+    assert worn(things, {"colour": "navy"}) == {"new"}
+    assert worn(things, {"colour": "red"}) == {"a", "c"}
+
+
 @pytest.mark.parametrize(
     "raw",
     [
+        {"sold": "yes"},
+        {"attributes": "navy"},
+        {"attributes": {"colour": 3}},
+        {"attributes": {"colour": [None]}},
+        {"attributes": {str(n): "x" for n in range(51)}},
         {"categry": "x"},
         {"price_max": "10"},
         {"price_max": True},

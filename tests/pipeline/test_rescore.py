@@ -49,7 +49,7 @@ class Evening:
             self.store,
             settings.feed,
             settings.ranking.utility,
-            settings.retrieval.sources,
+            settings.retrieval,
             base.watermark_for(self.store.store_id),
         )
 

@@ -48,6 +48,7 @@ def items_frame(items: list[dict[str, Any]]) -> pl.DataFrame:
         "creator_id": pl.String,
     }
     columns |= {"brand_id": pl.String, "price_minor": pl.Int64, "available": pl.Boolean}
+    columns |= {"attributes": pl.List(pl.Struct({"name": pl.String, "value": pl.String}))}
     return pl.DataFrame([{name: row.get(name) for name in columns} for row in items], schema=columns)
 
 

@@ -20,6 +20,8 @@ HEADS = ("click", "save", "hide", "report")
 SPACE = Space("pinnerformer", "test")
 DIM, ITEMS, TOPICS, SLOTS = 8, 60, 4, 8
 FEATURE = FEATURE_NAMES.index("popularity_7d")
+NOISY = 12
+"""So many features are noise, that of the clicks among them; the others are zeros, so that one more changes nothing."""
 
 SMALL = HybridConfig(
     transact=TransActConfig(length=6, item_dim=8, action_dim=4, ffn=16, layers=1, first_k=3, window_hours=2.0),
@@ -56,7 +58,8 @@ def pages(count: int = 600, users: int = 60, seed: int = 0, user_effect: float =
     items = np.argsort(draw.random((count, ITEMS)), axis=1)[:, :SLOTS].ravel()
     page, topic = np.repeat(np.arange(count), SLOTS), items % TOPICS
     position = np.tile(np.arange(SLOTS), count)
-    features = draw.normal(size=(len(page), len(FEATURE_NAMES))).astype(np.float32)
+    features = np.zeros((len(page), len(FEATURE_NAMES)), np.float32)
+    features[:, :NOISY] = generator(seed, "hybrid features").normal(size=(len(page), NOISY))
     features[:, POSITION_COLUMN] = np.log1p(position)
     length = np.array([len(history) for history in histories])
     wish = 2.0 * (topic == recent[page]) * (length[page] > 0) + user_effect * (topic == lasting[page]) + 0.7 * features[:, FEATURE]

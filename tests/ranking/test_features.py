@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corkboard.artifacts import Space
 from corkboard.lake.schema import NEGATIVE, POSITIVE
-from corkboard.ranking.features import BESIDE_NAMES, FEATURE_NAMES, beside_row, request_features
+from corkboard.ranking.features import BESIDE_NAMES, FEATURE_NAMES, PRODUCT_NAMES, beside_row, request_features
 from corkboard.ranking.item_side import STAT_NAMES, ItemSide
 from corkboard.ranking.request import RequestSide
 from corkboard.ranking.user_side import user_side
@@ -256,6 +257,40 @@ def test_how_a_candidate_goes_with_the_item_beside_by_hand():
     assert beside_features(items, "c", "c")["beside_brand"] == 1.0
     of_d = beside_features(items, "d", "d")  # "none" equals nothing, and what has no vector is like nothing
     assert of_d == dict.fromkeys(BESIDE_NAMES, 0.0) | {"beside_known": 1.0, "beside_embedding": 1.0, "beside_graph": 1.0}
+
+
+def shop() -> ItemSide:
+    """Graph vectors: a right, b up, c between, d right. a and c can be bought: a's product vector points up, c's to the right."""
+    bare = tiny()
+    graph = ExactIndex(np.stack([E1, E2, DIAGONAL, E1]), SPACE)
+    products = ExactIndex(np.stack([E2, 0 * E1, E1, 0 * E1]), SPACE)
+    return ItemSide(bare.catalogue, bare.index, bare.stats, bare.neighbours, None, graph, products)
+
+
+def product_features(items: ItemSide, item_id: str, state: UserState, beside: int = -1) -> list[float]:
+    row = request_features(state, NOW_MS, items.catalogue.rows([item_id]), items, beside=beside)[0]
+    return [row[FEATURE_NAMES.index(name)] for name in PRODUCT_NAMES]
+
+
+def test_what_can_be_bought_is_held_against_the_graph_vectors_of_past_actions_by_hand():
+    # newest first: a click on c 10 minutes ago, a save of b 2 hours ago; sums and maxima fade by e within 36 hours
+    state = state_of(action("save", "b", 2.0), action("click", "c", 1 / 6))
+    b, c = math.exp(-2 / 36), math.exp(-1 / 6 / 36)
+    half = 1 / math.sqrt(2)
+    assert product_features(shop(), "a", state) == pytest.approx([half, b, math.log1p(b + half * c), 0, 1], rel=1e-5)
+    assert product_features(shop(), "c", state, beside=0) == pytest.approx([half, half * c, math.log1p(half * c), 1, 1], rel=1e-5)
+    assert product_features(shop(), "b", state, beside=0) == [0, 0, 0, 0, 0]
+    assert product_features(shop(), "a", UserState("nobody"), beside=1) == [0, 0, 0, 1, 1]
+
+
+def test_product_vectors_count_only_beside_graph_vectors_of_their_space():
+    items, other = shop(), Space("another", "space")
+    for products in (ItemSide(items.catalogue, products=items.products), ItemSide(items.catalogue, graph=ExactIndex(np.eye(4), other))):
+        assert products.products is None
+        assert product_features(products, "a", state_of(action("save", "b", 2.0)), beside=1) == [0, 0, 0, 0, 0]
+    mixed = ItemSide(items.catalogue, graph=ExactIndex(np.eye(4, 2), other), products=items.products)
+    assert mixed.products is None
+    assert items.with_stats(items.stats).products is items.products
 
 
 def test_without_vectors_neighbours_or_an_item_beside_there_are_zeros():

@@ -47,7 +47,9 @@ def test_it_learns_last_actions_user_vector_and_features(trained):
     assert auc(forgotten[:, 2], hid) < 0.6  # what was disliked is in the history and nowhere else
     importance = trained.report.importance
     assert {"recent actions", "user vector", "item embedding", "counters", "position"} <= set(importance)
-    assert importance["recent actions"] == max(importance.values())
+    assert {"recent actions", "item embedding"} == set(
+        sorted(importance, key=importance.__getitem__)[-2:]
+    )  # the one is read against the other
 
 
 def test_calibration_takes_the_weights_out_of_the_probabilities(trained):
@@ -114,7 +116,7 @@ def test_what_is_held_out_is_not_learned():
     others = held_out(rows)[rows.user] | (rows.time_ms > rows.time_ms.max() * 0.85)
     turned = rows.labels.copy()
     turned[others] = 1 - turned[others]
-    config = QUICK.model_copy(update={"epochs": 1})
+    config = QUICK.model_copy(update={"epochs": 1, "looks": 1})  # to stop early is to look at what is held out
     first, second = (trained_on(changed(rows, labels), config).ranker.tensors() for labels in (rows.labels, turned))
     weights = [name for name in first if name.startswith("network/") and "heads" not in name]
     for name in weights:

@@ -7,7 +7,7 @@ import pytest
 
 from corkboard.retrieval.blend import FILL
 from corkboard.retrieval.candidates import CandidateRequest
-from corkboard.retrieval.config import RelatedConfig, RelatedQuotas, RetrievalConfig
+from corkboard.retrieval.config import RelatedConfig, RelatedQuotas, RetrievalConfig, ShopConfig
 from corkboard.retrieval.index import ExactIndex, OverlayIndex
 from corkboard.retrieval.neighbours import NeighbourTable
 from corkboard.retrieval.related import RelatedRetrieval, related_retrieval
@@ -45,6 +45,9 @@ PARTS = RetrievalParts(
     walks=WalkedGraph.of(board_graph(BOARDS, ITEMS), CATALOGUE),
 )
 RELATED = related_retrieval(PARTS)
+PRODUCTS = np.where(np.arange(ITEMS)[:, None] % 2, unit_vectors(ITEMS, 12, 11), 0).astype(np.float32)
+SHOP_PARTS = replace(PARTS, products=OverlayIndex(ExactIndex(PRODUCTS, GRAPH_SPACE)))
+SHOP = related_retrieval(SHOP_PARTS, ShopConfig().beside)
 
 
 def beside(row: int, allowed: np.ndarray | None = None, state: UserState | None = None) -> CandidateRequest:
@@ -56,9 +59,10 @@ def only(**quotas: int) -> RelatedConfig:
 
 
 def test_all_sources_are_there_under_their_names_and_each_brings_something() -> None:
-    assert [source.name for source in RELATED.sources] == list(RelatedQuotas.model_fields)
-    assert RELATED.notes == []
-    for source in RELATED.sources:
+    assert [source.name for source in SHOP.sources] == list(RelatedQuotas.model_fields)
+    assert [source.name for source in RELATED.sources] == list(RelatedQuotas.model_fields)[:-1]
+    assert RELATED.notes == SHOP.notes == []
+    for source in SHOP.sources:
         for k in (1, 10, 300):
             for row in (0, 25, 59):
                 allowed = np.random.default_rng(row).random(ITEMS) < 0.6
@@ -75,12 +79,14 @@ def test_all_sources_are_there_under_their_names_and_each_brings_something() -> 
 
 @pytest.mark.parametrize("row", [-1, ITEMS, 10_000])
 def test_no_source_fails_for_a_row_that_it_does_not_know(row: int) -> None:
-    for source in RELATED.sources:
+    for source in SHOP.sources:
         assert len(source.candidates(beside(row), 10)) == 0
 
 
 def test_each_source_asks_what_it_says() -> None:
-    by_name = {source.name: source for source in RELATED.sources}
+    by_name = {source.name: source for source in SHOP.sources}
+    products = [row for row in np.argsort(-(PRODUCTS @ graph_vectors()[5]), kind="stable") if row != 5 and PRODUCTS[row].any()]
+    assert by_name["itemsage"].candidates(beside(5), 20).rows.tolist() == products[:20]
     assert set(by_name["pixie"].candidates(beside(5), 100).rows.tolist()) == set(range(20)) - {5}
     for name, vectors in (("related_vectors", graph_vectors()), ("related_content", unit_vectors(ITEMS))):
         nearest = [row for row in np.argsort(-(vectors @ vectors[5]), kind="stable") if row != 5 and vectors[row].any()]
@@ -108,7 +114,7 @@ def test_the_item_itself_is_never_among_the_answers_not_even_to_fill_up() -> Non
     found = retrieval.retrieve(beside(3), 500)
     assert 3 not in found.rows
     assert set(found.items.sources) == {(FILL,)}
-    assert len(retrieval.notes) == len(RelatedQuotas.model_fields)
+    assert len(retrieval.notes) == len(RelatedQuotas.model_fields) - 1
 
 
 def test_an_item_without_edges_has_a_full_page_from_content() -> None:

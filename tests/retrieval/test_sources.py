@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from corkboard.errors import SpaceMismatch
 from corkboard.retrieval.blend import Retrieval
 from corkboard.retrieval.candidates import Candidates, Source, merged, recent_items
-from corkboard.retrieval.config import ActionWeights, Quotas, SourceConfig
+from corkboard.retrieval.config import ActionWeights, Quotas, ShopConfig, SourceConfig
 from corkboard.retrieval.index import ExactIndex, OverlayIndex
 from corkboard.retrieval.item_stats import COUNTERS, ItemStats
 from corkboard.retrieval.neighbours import NeighbourTable
@@ -67,7 +69,8 @@ PARTS = RetrievalParts(
     graph_vectors=OverlayIndex(ExactIndex(unit_vectors(ITEMS, 12, 10), GRAPH_SPACE)),
     walks=WalkedGraph.of(tens_and_sevens(ITEMS), CATALOGUE),
 )
-SOURCES = {source.name: source for source in build_sources(PARTS, CONFIG)[0]}
+SHOP_PARTS = replace(PARTS, products=OverlayIndex(ExactIndex(unit_vectors(ITEMS, 12, 11), GRAPH_SPACE)))
+SOURCES = {source.name: source for source in build_sources(SHOP_PARTS, ShopConfig().home)[0]}
 BUSY = state_of(
     [
         (action, f"i{place:04d}", NOW_MS - place * HOUR_MS)
@@ -439,6 +442,22 @@ def test_who_comes_back_after_years_still_has_interests() -> None:
     old = state_of([("save", "i0003", NOW_MS), ("save", "i0031", NOW_MS - DAY_MS)])
     found = lumpy_pinnersage().candidates(request_of(CATALOGUE, old, now_ms=NOW_MS + 90_000 * DAY_MS), 10)
     assert np.bincount(found.rows // 30, minlength=4).tolist() == [5, 5, 0, 0]
+
+
+def test_the_shop_asks_the_index_of_products_with_the_groups_of_what_was_acted_on() -> None:
+    products = np.zeros((ITEMS, 12), np.float32)
+    products[60:] = unit_vectors(ITEMS, 12, 11)[60:]
+    parts = replace(PARTS, products=OverlayIndex(ExactIndex(products, GRAPH_SPACE)))
+    config = ShopConfig().home.model_copy(update={"quotas": Quotas(**dict.fromkeys(Quotas.model_fields, 0) | {"itemsage": 1})})
+    (source,), notes = build_sources(parts, config)
+    found = source.candidates(request_of(CATALOGUE, state_of([("save", "i0007", NOW_MS)])), 5)
+    nearest = np.argsort(-(products @ PARTS.graph_vectors.vectors_of(np.array([7]))[0]), kind="stable")[:5]
+    assert found.rows.tolist() == nearest.tolist()
+    assert (found.seeds == 7).all()
+    assert notes == []
+    with pytest.raises(SpaceMismatch):
+        build_sources(replace(PARTS, products=OverlayIndex(ExactIndex(products, SPACE))), config)
+    assert build_sources(PARTS, config) == ([], ["source itemsage left out: no product vectors"])
 
 
 def test_a_missing_part_is_named_and_only_its_sources_go() -> None:

@@ -52,6 +52,8 @@ export function recommendLike(body, file) {
   return call("POST", "/v1/recommend", form);
 }
 
+/** What completes a search as it is typed, for this person; `options` can call it off. */
+export const suggest = (typed, fields, options) => call("GET", `/v1/suggest?${new URLSearchParams({ q: typed, ...fields })}`, undefined, options);
 export const explain = (requestId, itemId) => call("GET", `/v1/explain/${part(requestId)}/${part(itemId)}`);
 export const item = (id) => call("GET", `/v1/items/${part(id)}`);
 export const userState = (key) => call("GET", `/v1/users/${part(key)}/state`);

@@ -9,8 +9,8 @@ const PAGE = 25, SEEN_MS = 1500, AHEAD_PX = 1400;
 
 export class Feed {
   /**
-   * `asks` is the surface and, of a related one, the item; `send(body)` asks the server; `nothing` is said where there is nothing; without
-   * `onActed` it flows by itself.
+   * `asks` is the surface and, of a related one, the item; `send(body)` asks the server; `nothing` is said where there is nothing, or
+   * what it says of such an answer; without `onActed` it flows by itself.
    */
   constructor({ box, tail, end, empty, asks, nothing, marks, act, noticed, onActed = null, send: ask = recommend }) {
     Object.assign(this, { box, tail, end, empty, asks, nothing, marks, noticed, onActed, sendTo: ask });
@@ -119,7 +119,8 @@ export class Feed {
     this.loading = true;
     this.box.setAttribute("aria-busy", "true");
     try {
-      const page = await this.sendTo({ ...this.asks, k, details: true, ...this.person.fields, ...(cursor ? { cursor } : {}), ...(exclude.length ? { filter: { exclude_ids: exclude } } : {}) });
+      const filter = { ...this.asks.filter, ...(exclude.length ? { exclude_ids: exclude } : {}) };
+      const page = await this.sendTo({ ...this.asks, k, details: true, ...this.person.fields, ...(cursor ? { cursor } : {}), ...(Object.keys(filter).length ? { filter } : {}) });
       if (turn !== this.turn) return null; // something newer was asked meanwhile
       page.askedWith = cursor;
       this.noticed(page);
@@ -142,7 +143,7 @@ export class Feed {
     page.items.forEach((slot, position) => {
       if (here.has(slot.item_id) || this.marks.hidden.has(slot.item_id)) return;
       here.add(slot.item_id);
-      const place = { surface: this.asks.surface, beside: this.asks.item_id, image: page.image_hash, request: page.request_id, position, cursor: page.askedWith };
+      const place = { surface: this.asks.surface, beside: this.asks.item_id, query: this.asks.query, image: page.image_hash, request: page.request_id, position, cursor: page.askedWith };
       let card = this.known.get(slot.item_id);
       if (card) Object.assign(card, { slot, place });
       else {
@@ -218,9 +219,11 @@ export class Feed {
     this.empty.hidden = !nothing;
     if (!nothing) return;
     const waiting = page.notes.some((note) => note.code === "no_release");
+    const { title, text, more = [] } = typeof this.nothing === "function" ? this.nothing(page) : this.nothing;
     this.empty.replaceChildren(
-      make("h2", { textContent: waiting ? "Your feed is on its way" : this.nothing.title }),
-      make("p", { textContent: waiting ? "The first release is still being built. The page fills by itself as soon as it is there." : this.nothing.text }));
+      make("h2", { textContent: waiting ? "Your feed is on its way" : title }),
+      make("p", { textContent: waiting ? "The first release is still being built. The page fills by itself as soon as it is there." : text }),
+      ...(waiting ? [] : more));
   }
 
   sayTrouble(error) {
@@ -235,8 +238,8 @@ export class Feed {
   }
 }
 
-/** The surface a card is on, the item it is beside and the picture it looks like, as events tell it. */
-export const contextOf = ({ surface, beside, image }) => ({ surface, ...(beside ? { context_item_id: beside } : {}), ...(image ? { context_image_hash: image } : {}) });
+/** The surface a card is on, the item it is beside, the picture it looks like and what was searched for, as events tell it. */
+export const contextOf = ({ surface, beside, image, query }) => ({ surface, ...(query ? { query } : {}), ...(beside ? { context_item_id: beside } : {}), ...(image ? { context_image_hash: image } : {}) });
 
 /** Tells the server what was really on the screen: each slot once, some seconds after it came into view. */
 class Seen {

@@ -10,8 +10,10 @@ import { fitting, LookPage, TAKEN } from "./look.js";
 import { Marks } from "./marks.js";
 import { People } from "./people.js";
 import { Person } from "./person.js";
+import { SearchPage } from "./results.js";
+import { SearchBox } from "./search.js";
 import { announce, toast } from "./toasts.js";
-import { Views } from "./views.js";
+import { searchPlace, Views } from "./views.js";
 
 const POLL_MS = 2000;
 const NEW_HERE = "so this is what others like now. It becomes yours with the first thing you do.";
@@ -44,17 +46,27 @@ const home = {
   showMarks() { feed.showMarks(); },
   focus() { if (home.left?.picture.isConnected) home.left.picture.focus({ preventScroll: true }); },
 };
-const views = new Views({ home, makePage, came: () => person.keep() });
+const search = new SearchBox({ form: byId("search"), fields: () => person.fields, search: searchFor });
+const views = new Views({ home, makePage, came: () => person.keep(), turned: (view) => search.show(view.query || "") });
 const people = new People({ button: byId("who-button"), menu: byId("who-menu"), list: byId("who-list"), form: byId("who-form"), person: () => person, choose: become });
 drawer.forget = forgetMe;
 
 function makePage(place, card, kept) {
+  if (place.startsWith("search:")) {
+    return new SearchPage(byId("main"), place, { person, marks, act, noticedRelease, renamed: () => views.renamed(), search: searchFor, bring: () => byId("look-file").click() });
+  }
   if (!place.startsWith("item:")) {
     return new LookPage(byId("main"), place, card, place === "look" ? brought : null, { person, marks, act, back: () => views.back(), noticedRelease, choose: () => byId("look-file").click() });
   }
   const id = place.slice(5);
   const looked = (subject, ms) => tell(action("long_click", subject, { item_id: subject.id, duration_ms: ms }));
   return new ItemPage(byId("main"), id, card, { kept, person, marks, act, back: () => views.back(), looked, noticedRelease });
+}
+
+/** Search for `text`: a page of its own, that one can come back from. */
+function searchFor(text) {
+  if (views.now?.query === text) { search.show(text); views.now.focus(); return; }
+  views.open(searchPlace(new URLSearchParams({ q: text })), null);
 }
 
 /* ---------------------------------------------------------------------------------------------- what a person does */
@@ -185,6 +197,7 @@ async function become(someone) {
   person = someone;
   person.keep();
   people.show();
+  search.forget();
   marks.clear();
   views.restart(person);
   await Promise.all([knowFollows(), drawer.refreshKnown()]);
@@ -224,6 +237,7 @@ function showRelease(now) {
   byId("live-label").textContent = now ? now.label : "no release yet";
   byId("live").title = now ? `Live release ${now.id}` : "The first release is still being built";
   if (!now || before?.id === now.id) return;
+  search.forget();
   if (!before) { if (views.now?.idle && !locked) views.restart(person); return; }
   byId("live").classList.remove("switched");
   void byId("live").offsetWidth;
@@ -272,6 +286,10 @@ byId("theme-button").onclick = () => {
 takePictures();
 addEventListener("scroll", () => document.querySelector(".bar").classList.toggle("lifted", scrollY > 4), { passive: true });
 addEventListener("keydown", (event) => {
+  if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey && !event.target.closest("input, textarea, [contenteditable]")) {
+    event.preventDefault();
+    search.focus();
+  }
   if (event.key !== "Escape") return;
   if (drawer.showing) drawer.close(); else if (views.now !== home) views.back();
 });

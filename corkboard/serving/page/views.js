@@ -1,31 +1,38 @@
 // Which view is shown: home, an item's page, or what looks like a picture. Every entry of the browser's history keeps its own view, so that
 // one who comes back finds it as it was. `?item=ID` in the address names the item, `?like=ID` the item whose picture it is, `?look` a
-// picture that a person brought.
+// picture that a person brought, `?q=WORDS` a search, with its filters beside it.
 
 import { newId } from "./api.js";
 
 const KEPT = 10;
 
-const NAMED = ["item", "like"];
+const NAMED = ["item", "like"], SEARCH = ["q", "kind", "category", "price_min", "price_max"];
 
-/** What the address names: "item:ID", "like:ID" or "look"; null is home. */
+/** What the address names: "item:ID", "like:ID", "look" or "search:" and what is asked as in an address; null is home. */
 export function placeOf() {
   const asked = new URLSearchParams(location.search), name = NAMED.find((one) => asked.get(one));
-  return name ? `${name}:${asked.get(name)}` : asked.has("look") ? "look" : null;
+  if (name) return `${name}:${asked.get(name)}`;
+  return asked.has("look") ? "look" : asked.has("q") ? searchPlace(asked) : null;
+}
+
+/** The place of a search: of `asked`, address parameters, those that belong to it. */
+export function searchPlace(asked) {
+  return `search:${new URLSearchParams(SEARCH.flatMap((name) => asked.getAll(name).map((value) => [name, value])))}`;
 }
 
 function address(place) {
   const url = new URL(location.href), [, name, id] = /^(\w+)(?::(.*))?$/s.exec(place || "") || [];
   url.hash = "";
-  for (const one of [...NAMED, "look"]) url.searchParams.delete(one);
-  if (name) url.searchParams.set(name, id || "");
+  for (const one of [...NAMED, "look", ...SEARCH]) url.searchParams.delete(one);
+  if (name === "search") for (const [one, value] of new URLSearchParams(id)) url.searchParams.append(one, value);
+  else if (name) url.searchParams.set(name, id || "");
   return url;
 }
 
 export class Views {
   /** `home` and what `makePage(place, card)` makes have `place`, `title`, `feed`, `show()`, `hide()`, `focus()`; pages have `close()`. */
-  constructor({ home, makePage, came }) {
-    Object.assign(this, { home, makePage, came });
+  constructor({ home, makePage, came, turned }) {
+    Object.assign(this, { home, makePage, came, turned });
     this.pages = new Map(); // by the key of their history entry
     this.now = null;
     history.scrollRestoration = "manual";
@@ -56,6 +63,12 @@ export class Views {
     this.turnTo(this.keep(key, this.makePage(place, card, kept)));
   }
 
+  /** The address of what is shown follows its place, which has changed: another filter is no other page. */
+  renamed() {
+    history.replaceState(history.state, "", address(this.now.place));
+    document.title = this.now.title;
+  }
+
   back() {
     if (history.state?.depth) history.back(); else this.goHome();
   }
@@ -84,6 +97,7 @@ export class Views {
     }
     this.now = view;
     document.title = view.title;
+    this.turned(view);
     view.show();
     scrollTo({ top: view.y || 0 });
     view.y = undefined;
