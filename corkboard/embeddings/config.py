@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from corkboard.config import Section
+from corkboard.embeddings.attribute_config import AttributeHeadConfig
 from corkboard.learning.config import SampledSoftmaxConfig, TextConfig, TrainingConfig, TransformerConfig
 
 
@@ -427,13 +428,10 @@ class ItemSageConfig(Section):
     """Width of the feed-forward layer, in widths of a token; published: 4."""
     hidden: int = Field(default=256, ge=1)
     """Width of the hidden layer between the output at CLS and the vector."""
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of what a layer adds that is dropped in training. Much: a small catalogue is soon known by heart."""
     field_dropout: float = Field(default=0.1, ge=0, lt=1)
     """In training, each text field of a product is left out this often, so that a product without it is nothing new."""
-    image_dropout: float = Field(default=0.5, ge=0, lt=1)
-    """In training, all images of a product that is read with its text are left out this often. Where they are always there, they are good
-    enough for text hardly to be learned."""
     batch: int = Field(default=512, ge=2)
     """Pairs a step."""
     shares: TaskShares = TaskShares()
@@ -472,3 +470,5 @@ class EmbeddingsConfig(Section):
     """The encoder of products."""
     searchsage: SearchSageConfig = SearchSageConfig()
     """The encoder of search queries."""
+    attributes: AttributeHeadConfig = AttributeHeadConfig()
+    """What is filled in that products do not say."""

@@ -99,8 +99,6 @@ class ItemSageNetwork(nn.Module):
         images, there = torch.from_numpy(products.images), torch.from_numpy(products.there)
         fields = torch.from_numpy(products.fields)
         if self.training:
-            if config.modalities == "both":  # without its images a product would otherwise be nothing at all
-                there = there & (torch.rand(len(products), 1) >= config.image_dropout)
             fields = fields & (torch.rand(fields.shape) >= config.field_dropout)
         tokens = torch.cat([self._image_tokens(images), self._text_tokens(products)], dim=1)
         state = self.inner(tokens, torch.cat([there, fields], dim=1))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corkboard.artifacts import EmbeddingTable, Space, load_artifact, write_artifact
@@ -52,6 +52,7 @@ def test_vectors_have_the_width_of_the_space_and_length_1(model):
     assert model.encode(PRODUCTS.take(np.arange(0))).shape == (0, DIM)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 63), min_size=1, max_size=8), st.integers(0, 5))
 def test_padding_and_neighbours_change_nothing(model: ItemSage, rows: list[int], more: int) -> None:
     taken = PRODUCTS.take(np.array(rows))
@@ -114,18 +115,6 @@ def test_a_modality_that_is_off_is_not_read():
     assert not of_images.encode(blind).any()
     assert np.array_equal(of_text.encode(PRODUCTS), of_text.encode(blind))
     assert not of_text.encode(bare).any()
-
-
-def test_images_are_left_out_in_training_alone_and_only_where_there_is_text_too():
-    for modalities, expected in (("both", 0), ("image", 64)):
-        training = training_of(everything(), small(0, modalities=modalities, image_dropout=0.999))
-        seen = []
-        training.network.inner.register_forward_hook(lambda _module, given, _out, seen=seen: seen.append(given[1][:, :2].any(dim=1).sum()))
-        training.network.train()
-        training.network(training.read)
-        training.network.eval()
-        training.network(training.read)
-        assert [abs(int(seen[0]) - expected) < 4, int(seen[1])] == [True, 64]
 
 
 def test_the_sum_is_the_mean_of_the_images_and_trains_nothing():
