@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from corkboard.config import Section, load
-from corkboard.embeddings.config import EmbeddingsConfig
+from corkboard.embeddings.embeddings_config import EmbeddingsConfig
 from corkboard.experiments.config import EvaluationConfig
 from corkboard.feed.config import FeedConfig
 from corkboard.graph.config import GraphConfig

@@ -29,7 +29,7 @@ class AttributeHeadConfig(Section):
     """Share of the products that weights are not fitted to: penalty and temperature are chosen on them."""
     penalties: tuple[float, ...] = Field(default=(1e-3, 1e-4, 1e-5), min_length=1)
     """Penalties on half the squared weights that are tried; the one with the least log loss on the calibration products is taken."""
-    iterations: int = Field(default=100, ge=1)
+    iterations: int = Field(default=40, ge=1)
     """Steps of L-BFGS at most, a penalty."""
     calibrate: bool = True
     """Whether confidences are fitted to the calibration products. Off it is an ablation: they are those of the regression."""

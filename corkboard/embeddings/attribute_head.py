@@ -11,8 +11,8 @@ any value, and where it is the likeliest nothing is filled. What a product says 
 
 Calibration holds for products like those that were learned from. Which products lack a value is the merchants' doing and no random draw,
 so measure on values that were said and hidden (:func:`measure_hidden`), and read that as the best case. The vectors must be made without
-the fields that are filled, also those of the products that say them: a head that reads the category in a vector has nothing to read where
-it is missing, and is sure all the same. Fitting and filling are NumPy and SciPy alone.
+the fields that are filled, also those of the products that say them (:func:`unsaid`): a head that reads the category in a vector has
+nothing to read where it is missing, and is sure all the same. Fitting and filling are NumPy and SciPy alone.
 """
 
 from __future__ import annotations
@@ -207,15 +207,17 @@ def train_attribute_head(
     config: AttributeHeadConfig | None = None,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    also: EmbeddingTable | None = None,
 ) -> AttributeHead:
     """A head for every attribute of ``config.sources`` that ``items`` say often enough: two values of ``config.min_examples`` products.
 
     ``groups`` int64 ``(items,)``: items of one number (variants, offers of several merchants) are either fitted to or calibrated on. Where
-    a product and its twin were on both sides, the head would seem surer of strangers than it is.
+    a product and its twin were on both sides, the head would seem surer of strangers than it is. ``also`` are other vectors of the same
+    items in the same space, such as an item may have when it has just arrived: the head learns to tell from either.
     """
     config = config or AttributeHeadConfig()
     told = {name: said(items, sources) for name, sources in config.sources.items()}
-    rows, groups = _given(items, vectors, groups)
+    rows, groups = _given(items, vectors, groups, also)
     known = {name: _learned(name, values, rows, groups, config, seed) for name, values in told.items()}
     return AttributeHead(config, vectors.space, {name: attribute for name, attribute in known.items() if attribute is not None})
 
@@ -228,23 +230,43 @@ def measure_hidden(
     share: float = 0.2,
     groups: np.ndarray | None = None,
     min_confidence: float | None = None,
+    asked: np.ndarray | None = None,
+    also: EmbeddingTable | None = None,
 ) -> dict[str, AttributeReport]:
     """Each attribute hidden from a ``share`` of the products that say it, learned from the others, and told again.
 
-    ``vectors`` must not have read the attributes. ``groups`` as for :func:`train_attribute_head`: a group is hidden whole.
+    ``vectors`` must not have read the attributes. ``groups`` as for :func:`train_attribute_head`: a group is hidden whole. ``asked``, bool
+    ``(items,)``, says whose values are asked for; what else is hidden with them is not. ``also`` is learned from, too, and not told from.
     """
     config = config or AttributeHeadConfig()
-    rows, groups = _given(items, vectors, groups)
-    hidden = _drawn(groups, share, seed, "attributes", "hidden") & rows.any(axis=1)
+    rows, groups = _given(items, vectors, groups, also)
+    hidden = _drawn(groups, share, seed, "attributes", "hidden") & rows[0].any(axis=1)
+    candidates = np.flatnonzero(hidden if asked is None else hidden & asked).tolist()
     reports: dict[str, AttributeReport] = {}
     for name, sources in config.sources.items():
         told = said(items, sources)
         attribute = _learned(name, [None if out else value for value, out in zip(told, hidden, strict=True)], rows, groups, config, seed)
-        asked = [row for row in np.flatnonzero(hidden).tolist() if told[row] is not None]
-        if attribute is not None and asked:
-            truth = [value for row in asked if (value := told[row]) is not None]
-            reports[name] = AttributeHead(config, vectors.space, {name: attribute}).report(name, truth, rows[asked], min_confidence)
+        measured = [row for row in candidates if told[row] is not None]
+        if attribute is not None and measured:
+            truth = [value for row in measured if (value := told[row]) is not None]
+            reports[name] = AttributeHead(config, vectors.space, {name: attribute}).report(name, truth, rows[0][measured], min_confidence)
     return reports
+
+
+def unsaid(items: pl.DataFrame, sources: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """The same items without what they say of any attribute of ``sources``: what vectors for a head are made from.
+
+    Columns are emptied, pairs of ``attributes`` left out. A title may still tell the colour; so it does for products that say none.
+    """
+    names = {name for of_one in sources.values() for name in of_one}
+    emptied = [pl.lit(None, items.schema[name]).alias(name) for name in sorted(names) if name in items.columns]
+    if "attributes" in items.columns:
+        kept = [
+            None if pairs is None else [pair for pair in pairs if pair and _named(str(pair.get("name"))) not in names]
+            for pairs in items["attributes"].to_list()
+        ]
+        emptied.append(pl.Series("attributes", kept, items.schema["attributes"]))
+    return items.with_columns(emptied)
 
 
 def said(items: pl.DataFrame, sources: Sequence[str]) -> list[str | None]:
@@ -277,8 +299,14 @@ def _classes(said: Sequence[str], values: Sequence[str]) -> np.ndarray:
     return np.array([code.get(value, len(values)) for value in said], np.int64)
 
 
-def _given(items: pl.DataFrame, vectors: EmbeddingTable, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    rows, _ = vectors.lookup(items["item_id"].to_list())
+def _given(
+    items: pl.DataFrame, vectors: EmbeddingTable, groups: np.ndarray | None, also: EmbeddingTable | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(vectors float32 ``(1 or 2, items, dim)``, groups)."""
+    tables = [vectors] if also is None else [vectors, also]
+    for table in tables:
+        vectors.space.require(table.space)
+    rows = np.stack([table.lookup(items["item_id"].to_list())[0] for table in tables])
     if groups is not None and len(groups) != len(items):
         raise InputError("Items and groups differ in number", found=(len(items), len(groups)), expected="one number an item")
     return rows, np.arange(len(items)) if groups is None else np.asarray(groups, np.int64)
@@ -288,7 +316,7 @@ def _learned(
     name: str, told: Sequence[str | None], rows: np.ndarray, groups: np.ndarray, config: AttributeHeadConfig, seed: int
 ) -> FilledAttribute | None:
     """One attribute; None where fewer than two values have enough products, or all of them fell on one side."""
-    there = rows.any(axis=1)
+    there = rows.any(axis=2).all(axis=0)
     chosen = np.array([row for row, value in enumerate(told) if value is not None and there[row]], np.int64)
     if len(chosen) > config.max_examples:
         chosen = np.sort(generator(seed, "attributes", name, "examples").choice(chosen, config.max_examples, replace=False))
@@ -301,7 +329,9 @@ def _learned(
     apart = _drawn(groups[chosen], config.calibration_share, seed, "attributes", name, "calibration")
     if apart.all() or not apart.any():
         return None
-    return _fitted_best(rows[chosen[~apart]], classes[~apart], rows[chosen[apart]], classes[apart], kept, config)
+    learned, held = (rows[:, chosen[side]].reshape(-1, rows.shape[2]) for side in (~apart, apart))
+    of_learned, of_held = (np.tile(classes[side], len(rows)) for side in (~apart, apart))
+    return _fitted_best(learned, of_learned, held, of_held, kept, config)
 
 
 def _fitted_best(

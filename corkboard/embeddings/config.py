@@ -7,7 +7,6 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from corkboard.config import Section
-from corkboard.embeddings.attribute_config import AttributeHeadConfig
 from corkboard.learning.config import SampledSoftmaxConfig, TextConfig, TrainingConfig, TransformerConfig
 
 
@@ -451,24 +450,3 @@ class ItemSageConfig(Section):
     """The loss; which pools it has is said by ``loss``."""
     training: TrainingConfig = TrainingConfig(steps=200, learning_rate=3e-3, validate_every=40)
     """The training loop."""
-
-
-class EmbeddingsConfig(Section):
-    """Settings of the embeddings."""
-
-    content: ContentConfig = ContentConfig()
-    """The text-and-attribute tower."""
-    pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
-    """The user model and the item embeddings."""
-    pinsage: PinSageConfig = PinSageConfig()
-    """Item vectors from one graph."""
-    multibisage: MultiBiSageConfig = MultiBiSageConfig()
-    """Item vectors from several graphs."""
-    visual: VisualConfig = VisualConfig()
-    """The unified visual embedding."""
-    itemsage: ItemSageConfig = ItemSageConfig()
-    """The encoder of products."""
-    searchsage: SearchSageConfig = SearchSageConfig()
-    """The encoder of search queries."""
-    attributes: AttributeHeadConfig = AttributeHeadConfig()
-    """What is filled in that products do not say."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -49,7 +49,7 @@ _FIELD_OF = {name: TEXT_FIELDS.index(field) for field, names in _ATTRIBUTE_FIELD
 _OTHER = TEXT_FIELDS.index("product_type")
 _OF_NAMES = np.isin(TEXT_FIELDS, ("merchant_domain", "link", "brand"))
 """Fields of names and ids: parts of their words say nothing."""
-_COLUMNS = ("title", "description", "link", "merchant_id", "category", "brand_id", "attributes", "images")
+_COLUMNS = ("title", "description", "link", "merchant_id", "category", "brand_id", "attributes")
 _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[^0-9A-Za-z]+")
 
 
@@ -92,7 +92,7 @@ class ProductInputs:
         """
         columns = [items[name].to_list() if name in items.columns else [None] * len(items) for name in _COLUMNS]
         rows = list(zip(*columns, strict=True))
-        texts = np.array([_texts(*row[:-1]) for row in rows], object).reshape(-1, len(TEXT_FIELDS))
+        texts = np.array([_texts(*row) for row in rows], object).reshape(-1, len(TEXT_FIELDS))
         row_of = {item_id: row for row, item_id in enumerate(images.item_ids)}
         item_ids = items["item_id"].to_list()
         place = np.array([row_of.get(item_id, -1) for item_id in item_ids], np.int64)
@@ -100,9 +100,7 @@ class ProductInputs:
         vectors, there = np.zeros((len(items), *images.vectors.shape[1:]), np.float32), np.zeros((len(items), images.there.shape[1]), bool)
         there[known] = images.there[place[known]]
         vectors[known] = images.vectors[place[known]] * there[known][:, :, None]
-        titles = [normalised(title) for title in columns[0]]
-        pictures = [(shown or [None])[0] for shown in columns[-1]]
-        return cls(item_ids, vectors, there, images.space, texts, _numbers(item_ids, titles, pictures))
+        return cls(item_ids, vectors, there, images.space, texts, lookalikes(items))
 
     def take(self, rows: np.ndarray) -> ProductInputs:
         """The products at ``rows``, in that order."""
@@ -148,8 +146,12 @@ def _pairs(attributes: Iterable[Mapping[str, Any]] | None) -> list[tuple[str, st
     return [(name, value) for name, value in named if name not in TextConfig().left_out_attributes]
 
 
-def _numbers(item_ids: Sequence[str], titles: Sequence[str], pictures: Sequence[str | None]) -> np.ndarray:
-    """A number for each title and picture; one of its own where either is unknown."""
+def lookalikes(items: pl.DataFrame) -> np.ndarray:
+    """int64 ``(n,)``: a number for each title with each main picture; one of its own where either is unknown."""
+    item_ids, titles, images = (
+        items[name].to_list() if name in items.columns else [None] * len(items) for name in ("item_id", "title", "images")
+    )
     numbers: dict[Any, int] = {}
-    keys = [(title, picture) if title and picture else item_id for item_id, title, picture in zip(item_ids, titles, pictures, strict=True)]
+    shown = [(normalised(title), (of_item or [None])[0]) for title, of_item in zip(titles, images, strict=True)]
+    keys = [(title, picture) if title and picture else item_id for item_id, (title, picture) in zip(item_ids, shown, strict=True)]
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)

@@ -13,7 +13,7 @@ import polars as pl
 
 from corkboard.embeddings.config import ItemSageConfig, ProductTask
 from corkboard.embeddings.product_inputs import products_of
-from corkboard.embeddings.query_pairs import query_text
+from corkboard.embeddings.query_pairs import query_text, unsearched
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.lake import Lake
 from corkboard.lake.schema import user_key_expr
@@ -72,6 +72,7 @@ def _with_pages(actions: pl.DataFrame, lake: Lake, until_ms: int) -> pl.DataFram
         return actions
     keys = ["tenant", "request_id"]
     pages = pl.concat([rows.select(*keys, *_ORIGIN) for rows in (lake.impressions(end_ms=until_ms), lake.served(end_ms=until_ms))])
+    pages = pages.join(unsearched(lake.served(end_ms=until_ms)), on=keys, how="anti")
     told = pages.unique(keys, keep="first", maintain_order=True).rename({name: f"page_{name}" for name in _ORIGIN})
     found = actions.join(told, on=keys, how="left", maintain_order="left")
     return found.with_columns(_filled(silent, "page_")).drop([f"page_{name}" for name in _ORIGIN])

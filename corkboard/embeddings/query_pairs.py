@@ -17,6 +17,8 @@ from corkboard.seeds import generator
 
 QUERY_PAIR_SCHEMA = {"query": pl.String, "item_id": pl.String, "time_ms": pl.Int64, "weight": pl.Float32, "user": pl.String}
 """``query`` as :func:`query_text` writes it; ``weight`` by the action."""
+UNSEARCHED = "no_search"
+"""The note of a served page of the search surface that was made without looking for its query: what stands there is no answer to it."""
 
 
 def query_text(text: str | None) -> str:
@@ -31,8 +33,9 @@ def query_pairs(lake: Lake, until_ms: int, config: SearchSageConfig | None = Non
     """What was engaged with on the search surface strictly before ``until_ms``: a frame of :data:`QUERY_PAIR_SCHEMA`, oldest first.
 
     An action that does not say what was searched for has the query of the page that it names. What was taken back before ``until_ms`` is
-    left out. An item is in ``cap_per_item`` pairs at most, drawn at random by ``seed``; the order in which the lake was filled does not
-    matter. Raises :class:`LeakError` where ``until_ms`` lies behind the end of the lake's view.
+    left out, and so is what was done on a page that says :data:`UNSEARCHED`. An item is in ``cap_per_item`` pairs at most, drawn at
+    random by ``seed``; the order in which the lake was filled does not matter. Raises :class:`LeakError` where ``until_ms`` lies behind
+    the end of the lake's view.
     """
     config = config or SearchSageConfig()
     weights = config.weights.model_dump()
@@ -52,11 +55,19 @@ def capped(pairs: pl.DataFrame, most: int, seed: int = 0) -> pl.DataFrame:
 
 
 def _with_queries(actions: pl.DataFrame, lake: Lake, until_ms: int) -> pl.DataFrame:
-    """Actions without a query have that of their page, where the lake knows it."""
+    """Actions on pages that answer a query, with that of the page where they do not say it and the lake knows it."""
+    if actions["request_id"].is_null().all():
+        return actions
+    served, keys = lake.served(end_ms=until_ms), ["tenant", "request_id"]
+    actions = actions.join(unsearched(served), on=keys, how="anti", maintain_order="left")
     if not (actions["query"].is_null() & actions["request_id"].is_not_null()).any():
         return actions
-    keys = ["tenant", "request_id"]
-    pages = pl.concat([rows.select(*keys, "query") for rows in (lake.impressions(end_ms=until_ms), lake.served(end_ms=until_ms))])
+    pages = pl.concat([rows.select(*keys, "query") for rows in (lake.impressions(end_ms=until_ms), served)])
     asked = pages.drop_nulls("query").unique(keys, keep="first", maintain_order=True)
     found = actions.join(asked.rename({"query": "asked"}), on=keys, how="left", maintain_order="left")
     return found.with_columns(pl.coalesce("query", "asked").alias("query")).drop("asked")
+
+
+def unsearched(served: pl.DataFrame) -> pl.DataFrame:
+    """tenant and request_id of the ``served`` pages whose notes say :data:`UNSEARCHED`."""
+    return served.filter(pl.col("notes").list.contains(UNSEARCHED)).select("tenant", "request_id").unique()

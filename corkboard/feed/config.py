@@ -118,3 +118,8 @@ class FeedConfig(Section):
     """Pages that answer a query."""
     exploration: ExplorationConfig = ExplorationConfig()
     """Pages in random order."""
+
+    @property
+    def actions_read(self) -> int:
+        """How many of the newest actions a ranker is given and a served row keeps; 0 gives them none."""
+        return self.sequence_length if self.ranker_sequence else 0

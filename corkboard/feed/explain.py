@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from corkboard.feed.lists import FLAGS
 from corkboard.feed.rules import EXPLANATIONS
 from corkboard.feed.search import SEARCH
+from corkboard.feed.served import CALLER, RANK
 from corkboard.feed.visual import VISUAL
 from corkboard.ranking.config import UtilityWeights
-from corkboard.ranking.features import FEATURE_NAMES, RELATED
+from corkboard.ranking.features import BESIDE_SURFACES, FEATURE_NAMES, SHOP
 from corkboard.ranking.ranker import Contributes, Ranker, RankerInput
 from corkboard.ranking.utility import logged_weights, utility_terms, weight_vector
 
@@ -37,7 +39,7 @@ def explain(
 ) -> dict[str, Any]:
     """Plain JSON values about one item of one request.
 
-    Always ``request_id``, ``item_id``, ``on_page`` and ``why``; of a related page ``beside``, the item that it is beside; of a visual page
+    Always ``request_id``, ``item_id``, ``on_page`` and ``why``; beside an item ``beside``, that item; of a visual page
     ``looks_like``, the item or the hash of the picture that was asked with; on a search ``query``; where known
     ``sources``, ``stages`` (rank from 1 and score after the candidate sources, the light ranker, the full ranker and the page; a ranker
     that is missing or failed has none), ``heads`` (probabilities), ``utility`` (terms by head), ``inputs`` (what the rankers read of the
@@ -54,7 +56,7 @@ def explain(
         "item_id": item_id,
         "on_page": slot is not None,
     }
-    if served.get("surface") == RELATED:
+    if served.get("surface") in BESIDE_SURFACES and served["context_item_id"] is not None:
         answer["beside"] = served["context_item_id"]
     if served.get("surface") == VISUAL:
         answer["looks_like"] = {"item_id": served["context_item_id"], "image_hash": served["context_image_hash"]}
@@ -64,10 +66,22 @@ def explain(
     if slot is not None:
         answer |= _on_page(served, slot, standing, trace, _Asked(ranker, most_features, given))
     elif standing is not None:
-        answer |= _candidate_only(trace, item_id, standing)
+        answer |= _candidate_only(served, item_id, standing)
     else:
-        answer |= _not_a_candidate(trace, item_id)
+        answer |= _not_a_candidate(served, item_id)
     return answer
+
+
+def _reordered(served: Mapping[str, Any]) -> bool:
+    """Whether it is a list that the caller made, in a new order, and not a page."""
+    return (served.get("policy") or "").startswith(f"{RANK}/")
+
+
+def _belonging(served: Mapping[str, Any]) -> str:
+    """What the relevance of an item is on this page."""
+    if _reordered(served):
+        return "the caller's own order"
+    return "how well it matches the query" if served.get("surface") == SEARCH else "how it belongs to the item beside"
 
 
 def _standing(served: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
@@ -91,8 +105,14 @@ def _standing(served: Mapping[str, Any], item_id: str) -> dict[str, Any] | None:
         "went_on": place in kept,
         "fatigue": trace["fatigue"].get(item_id, 0.0),
         "relevance": trace.get("relevance", {}).get(item_id, 0.0),
-        "belongs": "how well it matches the query" if served.get("surface") == SEARCH else "how it belongs to the item beside",
+        "belongs": _belonging(served),
+        "stands_last": _rules_on(trace, item_id) if _reordered(served) else [],
     }
+
+
+def _rules_on(trace: Mapping[str, Any], item_id: str) -> list[str]:
+    """The rules about this user that named the item: a page leaves it out, a list of the caller's puts it last."""
+    return [name for name, ids in trace.get("dropped", {}).items() if item_id in ids]
 
 
 def _ranked(scores: Sequence[float], place: int) -> dict[str, Any]:
@@ -113,10 +133,7 @@ def _on_page(
         stages = standing["stages"] | stages
     weights = UtilityWeights(**trace["weights"]) if trace.get("weights") else logged_weights(served.get("flags") or ())
     heads = _heads(slot, trace, asked.ranker)
-    why = (
-        f"Its picture is like the one that was asked with: {slot['score']:.2f}." if sources == [VISUAL] else f"Found by {_listed(sources)}."
-    )
-    answer: dict[str, Any] = {"why": why, "sources": sources, "stages": stages, "heads": heads}
+    answer: dict[str, Any] = {"why": _found_by(sources, slot["score"]), "sources": sources, "stages": stages, "heads": heads}
     answer["utility"] = utility_terms(list(heads), list(heads.values()), weights)
     answer["features"], effects = _features(served, slot, asked, weights)
     answer["inputs"] = _inputs(served) | {"effects": effects}
@@ -126,6 +143,12 @@ def _on_page(
             {"rule": "random_order", "effect": f"this page was in random order, with a chance of {slot['propensity']:.3g} for this place"}
         )
     return answer
+
+
+def _found_by(sources: Sequence[str], score: float) -> str:
+    if sources == [VISUAL]:
+        return f"Its picture is like the one that was asked with: {score:.2f}."
+    return "It is on the caller's list." if sources == [CALLER] else f"Found by {_listed(sources)}."
 
 
 def _inputs(served: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,12 +208,12 @@ def _tastes(standing: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if standing["fatigue"]:
         effect = f"shown before, which costs {standing['fatigue']:.2f} standard deviations of the scores"
         rules.append({"rule": "fatigue", "effect": effect})
-    return rules
+    return rules + [{"rule": name, "effect": f"{FLAGS[name]}, so it stands last"} for name in standing["stands_last"]]
 
 
-def _candidate_only(trace: Mapping[str, Any], item_id: str, standing: Mapping[str, Any]) -> dict[str, Any]:
+def _candidate_only(served: Mapping[str, Any], item_id: str, standing: Mapping[str, Any]) -> dict[str, Any]:
     """An item that was ranked and did not make the page."""
-    cap = trace["capped"].get(item_id)
+    cap = served["trace"]["capped"].get(item_id)
     rules, last = _tastes(standing), next(stage for stage in reversed(_STAGES) if stage in standing["stages"])
     reached = standing["stages"][last]
     stood = f"ranked {reached['rank']} of {reached['of']} by {_STAGES[last]}"
@@ -199,23 +222,30 @@ def _candidate_only(trace: Mapping[str, Any], item_id: str, standing: Mapping[st
         why = f"It was a candidate, but {_CAPS[cap]}."
     elif not standing["went_on"]:
         why = f"It was a candidate, {stood}; the {'best' if last == 'light' else 'first'} {standing['kept']} went on."
+    elif _reordered(served):
+        why = f"It is on the caller's list, {stood}, behind those that were answered."
     else:
         why = f"It was a candidate, {stood}, and others were better or less alike."
     return {"why": why, "sources": standing["sources"], "stages": standing["stages"], "rules": rules}
 
 
-def _not_a_candidate(trace: Mapping[str, Any], item_id: str) -> dict[str, Any]:
-    rules = [name for name, ids in trace.get("dropped", {}).items() if item_id in ids]
+def _not_a_candidate(served: Mapping[str, Any], item_id: str) -> dict[str, Any]:
+    trace = served.get("trace") or {}
+    rules = [] if _reordered(served) else _rules_on(trace, item_id)
+    fired = [{"rule": name, "effect": EXPLANATIONS[name]} for name in rules]
     if rules:
-        fired = [{"rule": name, "effect": EXPLANATIONS[name]} for name in rules]
-        return {"why": f"It was left out: {_listed([EXPLANATIONS[name] for name in rules])}.", "sources": [], "stages": {}, "rules": fired}
-    if not trace:
-        return {"why": "It was not on the page, and the page kept no trace of its candidates.", "sources": [], "stages": {}, "rules": []}
-    if trace.get("filter"):
+        why = f"It was left out: {_listed([EXPLANATIONS[name] for name in rules])}."
+    elif not trace:
+        why = "It was not on the page, and the page kept no trace of its candidates."
+    elif _reordered(served):
+        why = "It was not on the caller's list, or the catalogue did not know it."
+    elif served["surface"] == SHOP:
+        why = "No candidate source brought it; it may be nothing to buy, or may not pass the request's filter, or cannot be had."
+    elif trace.get("filter"):
         why = "No candidate source brought it; it may not pass the request's filter, or cannot be had."
     else:
         why = "No candidate source brought it, or it cannot be had now."
-    return {"why": why, "sources": [], "stages": {}, "rules": []}
+    return {"why": why, "sources": [], "stages": {}, "rules": fired}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,9 +1,7 @@
 """Pages: state -> rules -> candidates -> light ranker -> features -> ranker -> utility -> diversity -> page -> served row.
 
-The home surface, that of the items beside an item, which differs in what :mod:`corkboard.feed.related` says, that of items that look like a
-picture (:mod:`corkboard.feed.visual`), which no ranker orders, that of a query (:mod:`corkboard.feed.search`), and that of what can be
-bought (:mod:`corkboard.feed.shop`). Some 400 candidates go
-into the light ranker, some 120 of them into features and the full ranker. What is known of the user is looked up once a request
+All surfaces are made here, each by its recipe (:mod:`corkboard.feed.surfaces`). Some 400 candidates go into the light ranker, some 120 of
+them into features and the full ranker. What is known of the user is looked up once a request
 (:class:`~corkboard.ranking.request.RequestSide`) and read by every stage.
 
 A :class:`Feed` holds the parts of one release and is swapped as a whole; it keeps nothing about users. What cannot be
@@ -22,7 +20,8 @@ import numpy as np
 
 from corkboard.artifacts import ItemList, Release
 from corkboard.errors import CorkboardError, InputError, NotFound, StoreError
-from corkboard.feed.config import ExplorationConfig, FeedConfig, SeenConfig
+from corkboard.feed.arrival import Arrival
+from corkboard.feed.config import ExplorationConfig, FeedConfig
 from corkboard.feed.cursor import Cursor, chain_of, read_cursor
 from corkboard.feed.diversity import spread, standardise
 from corkboard.feed.explain import explain
@@ -33,17 +32,19 @@ from corkboard.feed.parts import FeedParts, LiveItems, load_parts
 from corkboard.feed.reasons import Reasons
 from corkboard.feed.related import asked_beside, filled_from, found_by_sources, relevance
 from corkboard.feed.rules import Allowed, apply_rules, fatigue, relax
-from corkboard.feed.search import SEARCH, by_meaning_alone, check_query, matching, missing, usable
-from corkboard.feed.served import Chosen, Ranked, Shortlist, served_row, trace_of
+from corkboard.feed.scoring import light_scores, probabilities
+from corkboard.feed.search import SEARCH, by_meaning_alone, check_query, matching, usable
+from corkboard.feed.served import Chosen, Ranked, Shortlist, origin_of, served_row, trace_of
 from corkboard.feed.shop import filter_of
-from corkboard.feed.visual import EVERYTHING, VISUAL, Look, alike, asked_row, look_for, only_pictured, stored_hash
+from corkboard.feed.surfaces import LIKENESS, SURFACES_SERVED, Recipe, home_recipe, lacking, made_as, recipe_of
+from corkboard.feed.visual import VISUAL, Look, alike, asked_row, look_for, only_pictured, stored_hash
 from corkboard.graph.config import WalkConfig
 from corkboard.lake.schema import DEFAULT_TENANT, user_key
 from corkboard.ranking.config import UtilityWeights
-from corkboard.ranking.features import FEATURE_NAMES, RELATED, SHOP, beside_row
+from corkboard.ranking.features import FEATURE_NAMES, RELATED, beside_row
 from corkboard.ranking.history import logged_history
-from corkboard.ranking.ranker import Ranker, RankerInput
-from corkboard.ranking.request import RequestSide, UserVector, usable_vector
+from corkboard.ranking.ranker import RankerInput
+from corkboard.ranking.request import RequestSide, UserVector
 from corkboard.ranking.user_side import user_side
 from corkboard.ranking.utility import changed_weights, utility
 from corkboard.retrieval.blend import Retrieval, Retrieved
@@ -57,10 +58,6 @@ from corkboard.state.user_state import UserState
 
 __all__ = ["SURFACES_SERVED", "Feed", "Page", "RecommendRequest"]
 
-SURFACES_SERVED = ("home", RELATED, VISUAL, SEARCH, SHOP)
-"""Surfaces that are built."""
-
-
 _WARM_USER = "nobody (warming up)"
 _WARM_ACTIONS = 30
 _WARM_QUERY = "anything"
@@ -73,11 +70,9 @@ class _Moment:
 
     request: RecommendRequest
     request_id: str
-    now_ms: int
-    state: UserState
+    who: Arrival
+    recipe: Recipe
     wanted: PageFilter
-    chain: list[str]
-    page_number: int
     notes: list[Note]
     weights: UtilityWeights
     beside: int = -1
@@ -85,7 +80,8 @@ class _Moment:
     not known."""
     look: Look | None = None
     """What the items of a visual page look like; None on other surfaces, and where it cannot be told."""
-    vector: UserVector | None = None
+    chain: list[str] = field(default_factory=list)
+    page_number: int = 1
     timings_ms: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
@@ -201,20 +197,20 @@ class Feed:
     def recommend(self, request: RecommendRequest) -> Page:
         """A page, whatever is missing; ``notes`` says what. Raises :class:`InputError` only for what the caller got wrong."""
         moment = self._arrive(request)
-        settings, chain = self._seen(moment), moment.chain
-        allowed = apply_rules(moment.state, moment.now_ms, self.catalogue, moment.wanted, chain, settings, moment.beside)
+        who, seen = moment.who, moment.recipe.seen
+        allowed = apply_rules(who.state, who.now_ms, self.catalogue, moment.wanted, moment.chain, seen, moment.beside)
         allowed = self._enough(moment, allowed)
         if moment.look is not None and self.parts.visual.pictured is not None:
             allowed = only_pictured(allowed, self.parts.visual.pictured)
         moment.passed("rules")
         found = self._retrieve(moment, allowed)
         moment.passed("candidates")
-        request = self._request_side(moment)
+        side = self._request_side(moment)
         moment.passed("user")
-        shortlist = self._shorten(moment, request, found)
+        shortlist = self._shorten(moment, side, found)
         moment.passed("light")
         found = found.take(shortlist.kept)
-        ranked = self._rank(moment, request, found, shortlist)
+        ranked = self._rank(moment, side, found, shortlist)
         moment.counts["full_candidates"] = ranked.full_candidates
         moment.passed("ranking")
         chosen = self._choose(moment, ranked)
@@ -231,69 +227,32 @@ class Feed:
     # ------------------------------------------------------------------------------------------------------------- stages
 
     def _arrive(self, request: RecommendRequest) -> _Moment:
-        if request.surface not in SURFACES_SERVED:
-            raise InputError("This surface is not built", found=request.surface, expected=list(SURFACES_SERVED))
-        if request.k > self.settings.max_k:
-            raise InputError(
-                "k is too large", found=request.k, expected=f"at most {self.settings.max_k}", hint="Ask for the next page with next_cursor."
-            )
-        check_query(request)
-        notes = list(self.parts.notes)
+        started = time.perf_counter()
+        self._check(request)
         wanted = parse_filter(filter_of(request))
-        now_ms = int(time.time() * 1000) if request.now_ms is None else request.now_ms
         pictured, unknown_picture = asked_row(request, self.catalogue)
         beside, unknown = asked_beside(request, self.parts.items)
         beside, unknown = max(beside, pictured), unknown or unknown_picture
-        moment = _Moment(request, uuid.uuid4().hex, now_ms, UserState(request.user_key), wanted, [], 1, notes, self.weights, beside)
-        if unknown:
-            moment.note("unknown_item")
-        try:
-            moment.state = self.store.state(request.user_key, request.tenant)
-        except StoreError as error:
-            moment.note("store_unreachable", str(error))
-        moment.now_ms = self._settled(now_ms, moment.state)
-        moment.vector = self._user_vector(moment)
+        who = Arrival.of(request, self.store, self.parts, self.settings, self.has_base)
+        look, said = look_for(request, beside, self.parts.visual) if request.surface == VISUAL else (None, [])
+        recipe = recipe_of(request, beside, look, self.parts, self.settings)
+        notes = [*self.parts.notes, *([note("unknown_item")] if unknown else []), *(note(code, detail) for code, detail in who.said)]
+        notes += [*said, *lacking(request.surface, self.parts)]
+        moment = _Moment(request, uuid.uuid4().hex, who, recipe, wanted, notes, self.weights, beside, look, _last=started)
         if request.surface == VISUAL:
-            moment.look, said = look_for(request, beside, self.parts.visual)
-            moment.notes += said
             moment.passed("picture")
-        if request.surface == SEARCH:
-            moment.notes += missing(self.parts.words, self.parts.meaning)
-        if request.surface == SHOP:
-            moment.notes += self.parts.shop.notes
-        self._say_who(moment)
         self._follow_chain(moment)
         moment.passed("state")
         return moment
 
-    def _settled(self, now_ms: int, state: UserState) -> int:
-        """Just after what is known already, where clocks differ a little: an acknowledged action shapes the very next page."""
-        last = state.last_ms
-        if last is not None and now_ms <= last <= now_ms + 1000 * self.settings.clock_skew_s:
-            return last + 1
-        return now_ms
-
-    def _user_vector(self, moment: _Moment) -> UserVector | None:
-        """The user's vector of the nightly batch; None where there is none, or none that a page of this moment may use."""
-        table = self.parts.user_vectors
-        if table is None:
-            return None
-        remembered = self.has_base and not any(entry.code == "store_unreachable" for entry in moment.notes)
-        vector, too_old = usable_vector(table, moment.state, moment.now_ms, self.settings.user_vector_max_age_hours, remembered)
-        if too_old:
-            moment.note("user_vector_too_old")
-        return vector
-
-    def _say_who(self, moment: _Moment) -> None:
-        request, state = moment.request, moment.state
-        if request.tenant != self.parts.tenant:
-            moment.note("other_tenant")
-        if request.user_id is None:
-            moment.note("session_only")
-        if state.last_ms is None and not any(entry.code == "store_unreachable" for entry in moment.notes):
-            moment.note("unknown_user")
-        elif state.last_ms is not None and not state.positives(1):
-            moment.note("empty_history")
+    def _check(self, request: RecommendRequest) -> None:
+        """Raises :class:`InputError` for what the caller got wrong."""
+        if request.surface not in SURFACES_SERVED:
+            raise InputError("This surface is not built", found=request.surface, expected=list(SURFACES_SERVED))
+        if request.k > self.settings.max_k:
+            expected, hint = f"at most {self.settings.max_k}", "Ask for the next page with next_cursor."
+            raise InputError("k is too large", found=request.k, expected=expected, hint=hint)
+        check_query(request)
 
     def _follow_chain(self, moment: _Moment) -> None:
         """What earlier pages of this chain have shown: from the served log, or from the cursor itself."""
@@ -323,48 +282,28 @@ class Feed:
             return Allowed(np.zeros_like(allowed.mask), allowed.dropped)
         if allowed.count() >= moment.request.k:
             return allowed
-        relaxed = relax(allowed, self.catalogue, moment.state, moment.wanted, moment.chain)
+        relaxed = relax(allowed, self.catalogue, moment.who.state, moment.wanted, moment.chain)
         if relaxed.count() > allowed.count():
             moment.note("seen_again")
         return relaxed
 
-    def _seen(self, moment: _Moment) -> SeenConfig:
-        """When an item has been seen enough: never, for somebody who looks for it."""
-        return EVERYTHING if moment.look is not None or self._surface(moment) == SEARCH else self.settings.seen
-
-    def _surface(self, moment: _Moment) -> str:
-        """The surface whose page it is made as: a visual one that cannot look is the next best thing, and so is a search without words."""
-        if moment.request.surface == SEARCH and not usable(self.parts.words, self.parts.meaning):
-            return "home"
-        if moment.request.surface != VISUAL or moment.look is not None:
-            return moment.request.surface
-        return "home" if moment.beside < 0 else RELATED
-
     def _retrieve(self, moment: _Moment, allowed: Allowed) -> Retrieved:
-        vector = None if moment.vector is None else moment.vector.values
-        surface, shop = self._surface(moment), self.parts.shop
-        home, related = (shop.home, shop.beside) if surface == SHOP else (self.parts.retrieval, self.parts.related)
-        asked = CandidateRequest(moment.state, moment.now_ms, surface, allowed.mask, self.catalogue, vector, moment.beside)
-        if moment.look is not None and self.parts.visual.pictured is not None:
-            found = alike(moment.look, self.parts.visual.pictured, asked, max(moment.request.k, self.settings.visual.candidates))
+        """Candidates, the best first as far as whoever finds them can tell."""
+        who, pictured = moment.who, self.parts.visual.pictured
+        vector = None if who.vector is None else who.vector.values
+        asked = CandidateRequest(who.state, who.now_ms, moment.recipe.surface, allowed.mask, self.catalogue, vector, moment.beside)
+        if moment.look is not None and pictured is not None:
+            found = alike(moment.look, pictured, asked, max(moment.request.k, self.settings.visual.candidates))
             if len(found) < moment.request.k:
                 moment.note("few_pictures")
             return found
-        if surface == SEARCH:
+        if moment.recipe.surface == SEARCH:
             matched = self._matching(moment, asked)
             if matched is not None:
                 return matched
-        found = self._brought(moment, home if moment.beside < 0 else related, asked)
-        if moment.beside >= 0 and found_by_sources(found).sum() < min(moment.request.k, len(found)):
-            moment.note("few_related")
-            found = self._brought(moment, home, asked, found)
-        if len(found) < moment.request.k:
-            moment.note("short_catalogue")
-        real = found_by_sources(found)
-        if real.sum() < min(moment.request.k, len(found)):
-            moment.note("few_candidates")
-        # what only fills up was brought by nothing: it completes a page, and is not ranked against what was
-        return found.take(np.argsort(~real, kind="stable")[: max(int(real.sum()), moment.request.k)])
+            moment.recipe = home_recipe(self.parts, self.settings)
+            asked = replace(asked, surface=moment.recipe.surface)
+        return self._by_sources(moment, asked)
 
     def _matching(self, moment: _Moment, asked: CandidateRequest) -> Retrieved | None:
         """What matches the query; None where neither its words nor its meaning could be looked for."""
@@ -373,6 +312,21 @@ class Feed:
         found, said = matching(self.parts.words, self.parts.meaning, asked, query, most, settings)
         moment.notes += said
         return found
+
+    def _by_sources(self, moment: _Moment, asked: CandidateRequest) -> Retrieved:
+        """What the sources of the recipe bring; where that is too little, what fills the page up behind it."""
+        recipe, k = moment.recipe, moment.request.k
+        found = self._brought(moment, recipe.sources, asked)
+        if recipe.fill is not None and found_by_sources(found).sum() < min(k, len(found)):
+            moment.note("few_related")
+            found = self._brought(moment, recipe.fill, asked, found)
+        if len(found) < k:
+            moment.note("short_catalogue")
+        real = found_by_sources(found)
+        if real.sum() < min(k, len(found)):
+            moment.note("few_candidates")
+        # what only fills up was brought by nothing: it completes a page, and is not ranked against what was
+        return found.take(np.argsort(~real, kind="stable")[: max(int(real.sum()), k)])
 
     def _brought(self, moment: _Moment, retrieval: Retrieval, asked: CandidateRequest, before: Retrieved | None = None) -> Retrieved:
         """Candidates of ``retrieval``, behind those that were found ``before``; the newest items where a source fails."""
@@ -389,15 +343,15 @@ class Feed:
 
     def _request_side(self, moment: _Moment) -> RequestSide:
         """What the user brings to this request, looked up once for all candidates of all stages."""
-        length = self.settings.sequence_length if self.settings.ranker_sequence else 0
-        asked = moment.request
-        return RequestSide.of(moment.state, moment.now_ms, self._surface(moment), self.parts.items, moment.vector, length, asked.item_id)
+        who, settings = moment.who, self.settings
+        surface, beside = moment.recipe.surface, moment.request.item_id
+        return RequestSide.of(who.state, who.now_ms, surface, self.parts.items, who.vector, settings.actions_read, beside)
 
-    def _shorten(self, moment: _Moment, request: RequestSide, found: Retrieved) -> Shortlist:
+    def _shorten(self, moment: _Moment, side: RequestSide, found: Retrieved) -> Shortlist:
         """The candidates that go on to the full ranker, in the order of the sources: the light ranker's best. Without one, the first
-        that the sources brought, and beside an item or a query always these: the light ranker reads neither."""
+        that the sources brought."""
         most = max(self.settings.full_candidates, 4 * moment.request.k)
-        scores = self._light_scores(moment, request, found.rows)
+        scores = self._light_scores(moment, side, found.rows)
         kept = np.arange(len(found))
         if self.parts.ranker is not None and len(found) > most:
             kept = kept[:most] if scores is None else np.sort(np.argsort(-scores, kind="stable")[:most])
@@ -405,64 +359,42 @@ class Feed:
         moment.counts |= {"source_candidates": len(found), "light_candidates": light}
         return Shortlist(found.items.item_ids, found.items.sources, found.items.scores, scores, kept)
 
-    def _light_scores(self, moment: _Moment, request: RequestSide, rows: np.ndarray) -> np.ndarray | None:
-        light = self.parts.light
-        elsewhere = moment.beside >= 0 or moment.look is not None or self._surface(moment) == SEARCH
-        if light is None or not self.settings.light_ranker or elsewhere or not len(rows):
+    def _light_scores(self, moment: _Moment, side: RequestSide, rows: np.ndarray) -> np.ndarray | None:
+        light = self.parts.light if self.settings.light_ranker and moment.recipe.light_ranker else None
+        try:
+            return None if light is None or not len(rows) else light_scores(light, side, rows, moment.weights)
+        except CorkboardError as error:
+            moment.note("light_ranker_failed", str(error))
             return None
-        scores = light.scores(request, rows, moment.weights)
-        if not np.isfinite(scores).all():
-            moment.note("light_ranker_failed", "it answered with numbers that are not finite")
-            return None
-        return scores
 
-    def _rank(self, moment: _Moment, request: RequestSide, found: Retrieved, shortlist: Shortlist) -> Ranked:
-        ranker = self.parts.ranker if moment.look is None else None
-        features = request.features(found.rows)
+    def _rank(self, moment: _Moment, side: RequestSide, found: Retrieved, shortlist: Shortlist) -> Ranked:
+        who, recipe, rows = moment.who, moment.recipe, found.rows
+        features = side.features(rows)
         moment.passed("features")
-        probabilities = None
+        ranker, scores = self.parts.ranker if moment.look is None else None, None
         if ranker is not None and len(found):
-            probabilities = self._probabilities(moment, ranker, request, found.rows, features)
-        heads = () if ranker is None or probabilities is None else ranker.heads
-        before = shortlist.best()
+            try:
+                scores = probabilities(ranker, side, rows, features)
+            except CorkboardError as error:
+                moment.note("ranker_failed", str(error))
+        heads = () if ranker is None or scores is None else ranker.heads
         return Ranked(
             item_ids=found.items.item_ids,
-            rows=found.rows,
+            rows=rows,
             sources=found.items.sources,
             features=features,
             heads=heads,
-            probabilities=probabilities,
-            utility=before if probabilities is None else utility(heads, probabilities, moment.weights),
-            fatigue=fatigue(moment.state, moment.now_ms, found.items.item_ids, self._seen(moment)),
-            relevance=relevance(found.items.scores, self._relevance_weight(moment)),
+            probabilities=scores,
+            utility=shortlist.best() if scores is None else utility(heads, scores, moment.weights),
+            fatigue=fatigue(who.state, who.now_ms, found.items.item_ids, recipe.seen),
+            relevance=relevance(found.items.scores, recipe.relevance_weight),
         )
 
-    def _relevance_weight(self, moment: _Moment) -> float:
-        """What belonging to the item, or matching the query, counts on this page; 0 on others."""
-        if self._surface(moment) == SEARCH:
-            return self.settings.search.relevance_weight
-        return self.settings.related.relevance_weight if moment.beside >= 0 and moment.look is None else 0.0
-
-    def _probabilities(
-        self, moment: _Moment, ranker: Ranker, request: RequestSide, rows: np.ndarray, features: np.ndarray
-    ) -> np.ndarray | None:
-        try:
-            probabilities = ranker.score(request.ranker_input(rows, features))
-        except CorkboardError as error:
-            moment.note("ranker_failed", str(error))
-            return None
-        if not np.isfinite(probabilities).all():
-            moment.note("ranker_failed", "it answered with numbers that are not finite")
-            return None
-        return probabilities
-
     def _choose(self, moment: _Moment, ranked: Ranked) -> Chosen:
-        catalogue, rows, k = self.catalogue, ranked.rows, moment.request.k
-        if moment.look is not None:
+        catalogue, rows, k, taste = self.catalogue, ranked.rows, moment.request.k, moment.recipe.diversity
+        if taste is None:
             return Chosen(np.arange(min(k, len(rows))), {})
         worth = standardise(ranked.utility) + ranked.relevance - ranked.fatigue
-        taste = self.settings.diversity if moment.beside < 0 else self.settings.related.diversity
-        taste = self.settings.search.diversity if self._surface(moment) == SEARCH else taste
         vectors, _ = self.parts.items.vectors(rows)
         creators, categories = catalogue.codes("creator_id")[rows], catalogue.codes("category")[rows]
         page = spread(worth, vectors, creators, categories, k, taste)
@@ -474,12 +406,12 @@ class Feed:
         return Chosen(page.order, page.capped)
 
     def _answer(self, moment: _Moment, allowed: Allowed, found: Retrieved, shortlist: Shortlist, ranked: Ranked, chosen: Chosen) -> Page:
-        reasons = Reasons(found, self.catalogue, moment.state, moment.beside)
+        reasons = Reasons(found, self.catalogue, moment.who.state, moment.beside)
         taken = found.items.take(chosen.order)
         items = ItemList(
             taken.item_ids, ranked.utility[chosen.order], taken.sources, [reasons.of(place) for place in chosen.order.tolist()]
         )
-        if self._surface(moment) == SEARCH and by_meaning_alone(taken.sources):
+        if moment.recipe.surface == SEARCH and by_meaning_alone(taken.sources):
             moment.note("by_meaning")
         served = self._served(moment, allowed, shortlist, ranked, chosen)
         logged = self._log(moment, served)
@@ -495,28 +427,11 @@ class Feed:
         flags += changed_weights(moment.weights)
         if moment.request.crop is not None:
             flags.append("crop:" + ",".join(f"{share:g}" for share in moment.request.crop))
-        before = "likeness" if moment.look is not None else "blend" if shortlist.light is None else "light"
+        before = LIKENESS if moment.look is not None else "blend" if shortlist.light is None else "light"
         kind = self.parts.ranker_kind if ranked.probabilities is not None else before
-        vectors = self.parts.user_vectors
-        origin = {
-            "user_vector_space": None if vectors is None else str(vectors.space),
-            "user_vector_ms": None if moment.vector is None else moment.vector.newest_ms,
-            "policy": f"{moment.request.surface}/{kind}",
-            "release": self.parts.release,
-            "artifacts": list(self.parts.artifacts),
-            "flags": flags,
-        }
-        row = served_row(
-            moment.request,
-            moment.request_id,
-            moment.now_ms,
-            moment.state,
-            ranked,
-            chosen,
-            moment.notes,
-            origin,
-            self.settings.sequence_length if self.settings.ranker_sequence else 0,
-        )
+        origin = origin_of(self.parts, moment.who, f"{moment.request.surface}/{kind}", flags)
+        length = self.settings.actions_read
+        row = served_row(moment.request, moment.request_id, moment.who, ranked, chosen, moment.notes, origin, length)
         if moment.request.surface == VISUAL:
             row["context_image_hash"] = moment.request.image_hash or self._image_hash(moment.beside)
         row["chain"] = moment.chain
@@ -558,9 +473,10 @@ class Feed:
             return None
         history = logged_history(served["sequence"], now_ms, parts.items, self.settings.sequence_length)
         state = UserState(key)
-        beside = beside_row(served["surface"], served["context_item_id"], parts.items)
+        surface = made_as(served)
+        beside = beside_row(surface, served["context_item_id"], parts.items)
         user = user_side(state, now_ms, parts.items)
-        request = RequestSide(state, now_ms, served["surface"], parts.items, user, history, beside=beside)
+        request = RequestSide(state, now_ms, surface, parts.items, user, history, beside=beside)
         if parts.user_vectors is not None and served.get("user_vector_ms") is not None:
             values, newest_ms = parts.user_vectors.lookup(key)
             if values is not None and newest_ms == served["user_vector_ms"]:

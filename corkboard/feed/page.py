@@ -43,7 +43,7 @@ NOTES: Mapping[str, str] = {
     "no_picture": "The picture of the item is not known yet; the page is of items like it in other ways.",
     "picture_failed": "The picture could not be looked at; the page is what can be found without.",
     "few_pictures": "Fewer items with a picture may be shown than were asked for.",
-    "no_search": "The release cannot look for words; the page is what home would show.",
+    "no_search": "The query cannot be looked for; the page is what home would show.",
     "no_words_index": "The release cannot look for words; items are found by the meaning of the query alone.",
     "no_meaning": "The release cannot look for meanings; items are found by their words alone.",
     "meaning_failed": "The meaning of the query could not be looked for; items are found by their words alone.",

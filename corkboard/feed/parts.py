@@ -22,6 +22,7 @@ from corkboard.embeddings.content import ContentTower
 from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.embeddings.user_vectors import UserVectors
 from corkboard.errors import ArtifactError
+from corkboard.feed.guesses import ATTRIBUTES, Guesses
 from corkboard.feed.page import Note, note
 from corkboard.feed.search import LEXICAL, MEANING, LazyQueries, MeaningSide, WordSide
 from corkboard.feed.shop import LazyProducts, ShopSide
@@ -122,6 +123,8 @@ class FeedParts:
     """What finds items that can be bought."""
     product_encoder: LazyProducts | None = None
     """What places a new product."""
+    guesses: Guesses = field(default_factory=Guesses)
+    """What products do not say, and is shown as a guess."""
     artifacts: tuple[str, ...] = ()
     tenant: str = DEFAULT_TENANT
     notes: tuple[Note, ...] = ()
@@ -192,9 +195,10 @@ def load_parts(
         ranker=ranker,
         visual=_visual(release, catalogue),
         words=_words(release, catalogue),
-        meaning=_meaning(release, graph),
+        meaning=_meaning(release, graph, products),
         shop=ShopSide.of(parts, retrieval.shop, tuple(missing)),
         product_encoder=product_encoder,
+        guesses=_load(release, ATTRIBUTES, Guesses.from_artifact, [], None) or Guesses(),
         ranker_kind="blend" if ranker is None else release.artifacts["ranker"].config.get("kind", "blend"),
         artifacts=tuple(f"{name}={artifact.key}" for name, artifact in sorted(release.artifacts.items())),
         tenant=tenant,
@@ -257,7 +261,7 @@ class LiveItems:
         for row, item in zip(rows, items, strict=True):
             self._parts.words.put(row, item)
         parts.visual.put(rows, items)
-        made = [table for table in (self._contents(items),) if table is not None]
+        made = [table for table in (self._contents(_frame(items)),) if table is not None]
         if made and parts.graph_encoder is not None:
             made.append(EmbeddingTable(ids, self._placed(rows, made[0], parts.graph_encoder), parts.graph_encoder.space))
         for table in made:
@@ -268,6 +272,7 @@ class LiveItems:
                 _add_all(parts.items.embedding, rows, EmbeddingTable(ids, embeddings, parts.item_tower.space))
         if len(made) > 1:
             self._sell(rows, items, made[1])
+        self._guess(items)
         if parts.light is not None:
             parts.light.refresh(np.array(rows, np.int64))
 
@@ -283,6 +288,22 @@ class LiveItems:
             return
         for row, vector in zip(rows, vectors, strict=True):
             products.add(row, vector, products.space)
+
+    def _guess(self, items: list[Mapping[str, Any]]) -> None:
+        """What the items leave unsaid, guessed again."""
+        try:
+            self._parts.guesses.put(_frame(items), self._unsaid)
+        except Exception as error:  # a head of another version may fail in any way, and the item is shown without
+            log.warning("What new products do not say could not be guessed: %s", error)
+
+    def _unsaid(self, items: pl.DataFrame) -> EmbeddingTable | None:
+        """Vectors of items that say nothing of what is guessed, by their content alone; None where the release cannot make them."""
+        contents, encoder, head = self._contents(items), self._parts.graph_encoder, self._parts.guesses.head
+        if contents is None or encoder is None or head is None:
+            return None
+        from corkboard.embeddings.attribute_inputs import just_arrived
+
+        return just_arrived(encoder, contents, head.settings.sources)
 
     def _row(self, item: Mapping[str, Any]) -> int:
         """The row of the item, now in the catalogue. Its looks are forgotten where it no longer shows what it did: any of its images may
@@ -304,14 +325,13 @@ class LiveItems:
             placed = np.where(before.any(axis=1)[:, None], before, placed)
         return placed
 
-    def _contents(self, items: list[Mapping[str, Any]]) -> EmbeddingTable | None:
+    def _contents(self, items: pl.DataFrame) -> EmbeddingTable | None:
         """Content vectors, None without a tower."""
         tower = self._parts.tower
         if tower is None:
             return None
-        frame = _frame(items)
-        vectors = tower.encode(frame.with_columns(created_ms=pl.col("time_ms")), max(item["time_ms"] for item in items))
-        return EmbeddingTable(frame["item_id"].to_list(), vectors, tower.space)
+        vectors = tower.encode(items.with_columns(created_ms=pl.col("time_ms")), max(items["time_ms"]))
+        return EmbeddingTable(items["item_id"].to_list(), vectors, tower.space)
 
 
 def _frame(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -474,7 +494,7 @@ def _words(release: Release, catalogue: Catalogue) -> WordSide:
     return WordSide(index, tuple(notes))
 
 
-def _meaning(release: Release, graph: Index | None) -> MeaningSide:
+def _meaning(release: Release, graph: Index | None, products: Index | None) -> MeaningSide:
     """The encoder of queries, and with it PyTorch, is loaded when somebody first searches."""
     notes: list[Note] = []
     encoder = _load(release, MEANING, partial(_queries, graph), notes, "no_meaning")
@@ -483,7 +503,7 @@ def _meaning(release: Release, graph: Index | None) -> MeaningSide:
     artifact = release.artifacts[MEANING]
     least, sure = (artifact.config[name] for name in ("least_similarity", "sure_similarity"))
     learned = (artifact.path / f"{WORDS}.parquet").exists()
-    return MeaningSide(encoder, graph, least, sure, frozenset(artifact.table(WORDS)["word"]) if learned else None)
+    return MeaningSide(encoder, graph, products, least, sure, frozenset(artifact.table(WORDS)["word"]) if learned else None)
 
 
 def _queries(graph: Index | None, artifact: Artifact) -> LazyQueries:

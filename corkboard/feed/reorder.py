@@ -16,29 +16,39 @@ What a caller may rely on:
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from corkboard.artifacts import ItemList
 from corkboard.errors import CorkboardError, InputError, StoreError
+from corkboard.feed.arrival import Arrival
 from corkboard.feed.diversity import standardise
 from corkboard.feed.explain import explain
-from corkboard.feed.page import NOTES, Note, RecommendRequest
+from corkboard.feed.lists import (
+    FLAGS,
+    LIST_NOTES,
+    MAX_ITEMS,
+    MAX_RELEVANCE_WEIGHT,
+    SURFACES_RANKED,
+    RankedItem,
+    RankedList,
+    RankRequest,
+    as_given,
+)
+from corkboard.feed.page import NOTES, Note
 from corkboard.feed.reasons import Reasons
-from corkboard.feed.served import Chosen, Ranked, Shortlist, served_row, trace_of
+from corkboard.feed.scoring import probabilities
+from corkboard.feed.served import CALLER, RANK, Chosen, Ranked, Shortlist, origin_of, served_row, trace_of
 from corkboard.feed.weights import changed
-from corkboard.lake.schema import DEFAULT_TENANT
 from corkboard.ranking.config import UtilityWeights
 from corkboard.ranking.features import FEATURE_NAMES, RELATED
 from corkboard.ranking.ranker import Ranker
-from corkboard.ranking.request import RequestSide, UserVector, usable_vector
+from corkboard.ranking.request import RequestSide
 from corkboard.ranking.utility import changed_weights, utility, weight_vector
 from corkboard.retrieval.blend import Retrieved
 from corkboard.state.user_state import UserState
@@ -46,32 +56,18 @@ from corkboard.state.user_state import UserState
 if TYPE_CHECKING:
     from corkboard.feed.home import Feed
 
-MAX_ITEMS = 1000
-"""Longest list."""
-MAX_RELEVANCE_WEIGHT = 1e9
-"""Largest ``relevance_weight``; with this much the order is the caller's, however long the list is."""
-SURFACES_RANKED = ("home", RELATED, "search")
-"""The surfaces that a list may be for: the ranker reads which one it is."""
-CALLER = "caller"
-"""The source of every item, in the served log."""
-FLAGS: Mapping[str, str] = {
-    "unknown": "the catalogue does not know it, so it keeps its place; deleted items are among them after a build",
-    "hidden": "the user hid or reported it",
-    "blocked_creator": "the user blocked its creator",
-    "unavailable": "it cannot be had, or was deleted since the release was made",
-    "beside": "it is the item that the list is beside",
-}
-"""Every flag of an item. All but the first are rules of the feed."""
-LIST_NOTES: Mapping[str, str] = {
-    "no_ranker": "The release has no ranker; the order is the caller's.",
-    "ranker_failed": "The ranker could not score this list; the order is the caller's.",
-    "store_unreachable": "The store cannot be read; nothing is known of this user.",
-    "not_logged": "The list could not be written to the served log.",
-    "unknown_item": "The item that the list is beside is not known; the list is ordered as on home.",
-    "unknown_items": "The catalogue does not know some of the items; they keep their places.",
-    "ruled_last": "Some items stand last because a page of the feed would leave them out; their flags say why.",
-}
-"""Notes that lists have and pages have not, or say in other words."""
+__all__ = [
+    "FLAGS",
+    "LIST_NOTES",
+    "MAX_ITEMS",
+    "MAX_RELEVANCE_WEIGHT",
+    "SURFACES_RANKED",
+    "RankRequest",
+    "RankedItem",
+    "RankedList",
+    "as_given",
+    "reorder",
+]
 
 _RANKER_NOTES = frozenset(
     ("no_catalogue", "no_stats", "no_vectors", "no_embeddings", "no_user_vectors", "no_ranker", "artifact_unusable", "store_unreachable")
@@ -84,143 +80,6 @@ _DIGITS = 6
 _REASON_ACTIONS, _REASON_COSINE = 30, 0.8
 """How many of the newest positive actions a reason may name, and how alike, by content, an item must be to what was acted on: towers put
 most of what has nothing in common at 0.3 to 0.7."""
-
-
-@dataclass(frozen=True)
-class RankRequest:
-    """One list to put into order. Raises :class:`InputError` for what the caller got wrong.
-
-    ``item_ids`` are 1 to :data:`MAX_ITEMS` distinct ids in the caller's order, ``scores`` the caller's scores, higher is better, of all of
-    them or None, where the relevance is one over the rank. ``relevance_weight`` is what it counts beside the utility, both in standard
-    deviations: 0 leaves the order to the ranker, None takes ``feed.search.relevance_weight``. ``weights`` are laid over the utility weights
-    of the feed, by action. ``surface`` is one of :data:`SURFACES_RANKED`: None means "related" with ``item_id``, the item that the list is
-    beside, "search" with ``query``, else "home". ``k`` asks for the first so many of the ordered list. ``log`` False leaves no trace.
-    """
-
-    item_ids: Sequence[str]
-    user_id: str | None = None
-    session_id: str | None = None
-    tenant: str = DEFAULT_TENANT
-    scores: Sequence[float] | None = None
-    surface: str | None = None
-    item_id: str | None = None
-    query: str | None = None
-    relevance_weight: float | None = None
-    weights: Mapping[str, float] | None = None
-    apply_rules: bool = True
-    k: int | None = None
-    explain: bool = False
-    now_ms: int | None = None
-    log: bool = True
-
-    def __post_init__(self) -> None:
-        n, weight = len(self.item_ids), self.relevance_weight
-        if self.user_id is None and self.session_id is None:
-            hint = "For a visitor without a name send any session_id."
-            raise InputError("A list is ranked for somebody", expected="user_id or session_id", hint=hint)
-        if not 1 <= n <= MAX_ITEMS:
-            raise InputError("The list has a wrong length", found=n, expected=f"1 to {MAX_ITEMS} items")
-        twice = [item_id for item_id, times in Counter(self.item_ids).items() if times > 1]
-        if twice:
-            hint = "Send every item once; which of its places counts is for you to say."
-            raise InputError("An item is in the list more than once", found=twice[:10], expected="distinct item ids", hint=hint)
-        if self.scores is not None and (len(self.scores) != n or not all(math.isfinite(score) for score in self.scores)):
-            raise InputError("The scores do not go with the items", found=f"{len(self.scores)} scores", expected=f"{n} finite numbers")
-        if weight is not None and not 0 <= weight <= MAX_RELEVANCE_WEIGHT:
-            raise InputError("relevance_weight has a wrong value", found=weight, expected=f"0 to {MAX_RELEVANCE_WEIGHT:g}")
-        if not all(math.isfinite(value) for value in (self.weights or {}).values()):
-            raise InputError("A utility weight has a wrong value", found=self.weights, expected="finite numbers by action")
-        if self.k is not None and self.k < 1:
-            raise InputError("A list needs at least one item", found=self.k, expected="k >= 1")
-        self._check_surface()
-
-    def _check_surface(self) -> None:
-        surface = self.surface_asked
-        if surface not in SURFACES_RANKED:
-            raise InputError("No list is ranked for this surface", found=surface, expected=list(SURFACES_RANKED))
-        if (surface == RELATED) != (self.item_id is not None):
-            expected = "item_id with the surface related, and with no other"
-            raise InputError("Surface and item do not go together", found=[surface, self.item_id], expected=expected)
-        if surface == "search" and self.query is None:
-            raise InputError("A search is for something", expected="query")
-
-    @property
-    def surface_asked(self) -> str:
-        """The surface, filled in."""
-        if self.surface is not None:
-            return self.surface
-        return RELATED if self.item_id is not None else "home" if self.query is None else "search"
-
-    @property
-    def page(self) -> RecommendRequest:
-        """The same person and place, as the request for a page would name them."""
-        who = {"user_id": self.user_id, "session_id": self.session_id, "tenant": self.tenant}
-        return RecommendRequest(surface=self.surface_asked, item_id=self.item_id, query=self.query, k=self.answered, **who)
-
-    @property
-    def answered(self) -> int:
-        """How many items are answered."""
-        return len(self.item_ids) if self.k is None else min(self.k, len(self.item_ids))
-
-
-@dataclass(frozen=True)
-class RankedItem:
-    """One item of the answer. Ranks are from 1."""
-
-    item_id: str
-    rank: int
-    old_rank: int
-    utility: float | None = None
-    """What is expected of it, in the unit of the utility weights; None where no ranker scored it."""
-    worth: float | None = None
-    """What the list is ordered by, in standard deviations: utility and relevance together."""
-    relevance: float | None = None
-    """What the caller's score or place adds to ``worth``."""
-    heads: Mapping[str, float] = field(default_factory=dict)
-    """P(action) by action."""
-    reason: str | None = None
-    """Why for this person, in words for them; None where nothing they did is near to it."""
-    flags: tuple[str, ...] = ()
-    """Some of :data:`FLAGS`."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**vars(self), "heads": dict(self.heads), "flags": list(self.flags)}
-
-
-@dataclass(frozen=True)
-class RankedList:
-    """A list in its new order, notes on what was missing, and the row for the served log (None where nothing of it is known).
-
-    ``explanations`` are there where they were asked for, parallel to ``items``, None for an item that is not known.
-    """
-
-    request_id: str
-    release: str
-    items: tuple[RankedItem, ...]
-    notes: tuple[Note, ...]
-    served: Mapping[str, Any] | None
-    explanations: tuple[dict[str, Any] | None, ...] = ()
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds by stage, in the order of the stages."""
-
-    @property
-    def item_ids(self) -> list[str]:
-        """The items in their new order."""
-        return [item.item_id for item in self.items]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the served row."""
-        items = [item.to_dict() for item in self.items]
-        for item, explanation in zip(items, self.explanations, strict=False):
-            item["explanation"] = explanation
-        notes = [{"code": entry.code, "text": entry.text} for entry in self.notes]
-        return {"request_id": self.request_id, "release": self.release, "items": items, "notes": notes}
-
-
-def as_given(request: RankRequest) -> list[RankedItem]:
-    """The answer of somebody who knows nothing: the first ``k`` items in the caller's order."""
-    return [RankedItem(item_id, n, n) for n, item_id in enumerate(request.item_ids[: request.answered], 1)]
 
 
 def reorder(feed: Feed, request: RankRequest) -> RankedList:
@@ -261,6 +120,8 @@ class _Reordering:
         self.feed, self.request, self.parts = feed, request, feed.parts
         self.request_id = uuid.uuid4().hex
         self.weights = self._weights(feed.weights)
+        asked = request.relevance_weight
+        self.relevance_weight = feed.settings.search.relevance_weight if asked is None else asked
         self.notes: list[Note] = []
         self.timings_ms: dict[str, float] = {}
         self._last = time.perf_counter()
@@ -269,21 +130,23 @@ class _Reordering:
                 self.notes.append(Note(entry.code, LIST_NOTES.get(entry.code, entry.text)))
 
     def run(self) -> RankedList:
-        state = self._state()
-        side = self._side(state)
+        request, parts = self.request, self.parts
+        who = Arrival.of(request.page, self.feed.store, parts, self.feed.settings, self.feed.has_base)
+        for code, detail in who.said:
+            self._note(code, detail)
+        side = self._side(who)
         self._passed("state")
         scored = self._scored(side)
-        flags = self._flags(state, scored)
-        order = self._order(scored, flags)[: self.request.answered]
-        reasons = self._reasons(state, scored)
-        items = self._items(order, scored, flags, reasons)
+        flags = self._flags(who.state, scored)
+        order = self._order(scored, flags)[: request.answered]
+        items = self._items(order, scored, flags, self._reasons(who.state, scored))
         self._passed("ordering")
-        served = self._served(side, scored, order) if len(scored.places) else None
-        if served is not None and self.request.log:
+        served = self._served(who, scored, order, flags) if len(scored.places) else None
+        if served is not None and request.log:
             self._log(served)
         self._passed("log")
-        explanations = self._explanations(side, served, items) if self.request.explain else ()
-        return RankedList(self.request_id, self.parts.release, tuple(items), tuple(self.notes), served, explanations, self.timings_ms)
+        explanations = self._explanations(side, served, items) if request.explain else ()
+        return RankedList(self.request_id, parts.release, tuple(items), tuple(self.notes), served, explanations, self.timings_ms)
 
     def _note(self, code: str, detail: str = "") -> None:
         text = LIST_NOTES.get(code) or NOTES[code]
@@ -300,47 +163,13 @@ class _Reordering:
         changes = self.request.weights or {}
         return changed(weights, [f"{name}={float(value)!r}" for name, value in changes.items()]) if changes else weights
 
-    def _state(self) -> UserState:
-        """What is known of the person; notes say where that is little."""
-        request, key = self.request, self.request.page.user_key
-        if request.tenant != self.parts.tenant:
-            self._note("other_tenant")
-        if request.user_id is None:
-            self._note("session_only")
-        try:
-            state = self.feed.store.state(key, request.tenant)
-        except StoreError as error:
-            self._note("store_unreachable", str(error))
-            return UserState(key)
-        if state.last_ms is None:
-            self._note("unknown_user")
-        elif not state.positives(1):
-            self._note("empty_history")
-        return state
-
-    def _side(self, state: UserState) -> RequestSide:
+    def _side(self, who: Arrival) -> RequestSide:
         """What the person brings to this list, as a page would read it."""
-        settings, request = self.feed.settings, self.request
-        now_ms = int(time.time() * 1000) if request.now_ms is None else request.now_ms
-        last_ms = state.last_ms
-        if last_ms is not None and now_ms <= last_ms <= now_ms + 1000 * settings.clock_skew_s:
-            now_ms = last_ms + 1  # clocks differ a little, and an acknowledged action counts at once
-        length = settings.sequence_length if settings.ranker_sequence else 0
-        vector, surface = self._user_vector(state, now_ms), request.surface_asked
-        side = RequestSide.of(state, now_ms, surface, self.parts.items, vector, length, request.item_id)
+        surface, item_id, length = self.request.surface_asked, self.request.item_id, self.feed.settings.actions_read
+        side = RequestSide.of(who.state, who.now_ms, surface, self.parts.items, who.vector, length, item_id)
         if surface == RELATED and side.beside < 0:
             self._note("unknown_item")
         return side
-
-    def _user_vector(self, state: UserState, now_ms: int) -> UserVector | None:
-        table = self.parts.user_vectors
-        if table is None:
-            return None
-        remembered = self.feed.has_base and not any(entry.code == "store_unreachable" for entry in self.notes)
-        vector, too_old = usable_vector(table, state, now_ms, self.feed.settings.user_vector_max_age_hours, remembered)
-        if too_old:
-            self._note("user_vector_too_old")
-        return vector
 
     # ---------------------------------------------------------------------------------------------------------- the order
 
@@ -362,40 +191,34 @@ class _Reordering:
         features = side.features(rows[by_row])
         self._passed("features")
         ranker = self.parts.ranker
-        probabilities = None if ranker is None or not len(rows) else self._probabilities(ranker, side, rows[by_row], features)
+        scores = None if ranker is None or not len(rows) else self._probabilities(ranker, side, rows[by_row], features)
         self._passed("ranking")
-        if ranker is None or probabilities is None:
+        if ranker is None or scores is None:
             return _Scored(places, rows, relevance, np.zeros(len(rows)), relevance.astype(np.float32), features[back])
-        expected = utility(ranker.heads, probabilities, self.weights)
-        worth = self._personal(ranker, probabilities, expected)[back] + relevance
-        return _Scored(places, rows, relevance, worth, expected[back], features[back], ranker.heads, probabilities[back])
+        expected = utility(ranker.heads, scores, self.weights)
+        worth = self._personal(ranker, scores, expected)[back] + relevance
+        return _Scored(places, rows, relevance, worth, expected[back], features[back], ranker.heads, scores[back])
 
-    def _personal(self, ranker: Ranker, probabilities: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    def _personal(self, ranker: Ranker, scores: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """float64 ``(n,)``: the utility ``expected``, standardised, without the digits that rounding made."""
-        largest = float((probabilities @ np.abs(weight_vector(ranker.heads, self.weights))).max())
+        largest = float((scores @ np.abs(weight_vector(ranker.heads, self.weights))).max())
         return standardise(np.round(expected.astype(np.float64) / largest, _DIGITS) if largest else expected)
 
     def _relevance(self, places: np.ndarray) -> np.ndarray:
         """float64 ``(n,)``: of the items at ``places`` of the list. Only they count, so that what is not known changes nothing."""
-        given, weight = self.request.scores, self.request.relevance_weight
-        weight = self.feed.settings.search.relevance_weight if weight is None else weight
+        given, weight = self.request.scores, self.relevance_weight
         relevance = 1 / (1.0 + np.arange(len(places))) if given is None else np.asarray(given, np.float64)[places]
         largest = np.abs(relevance).max(initial=0.0)  # divided by, so that scores may be as small or large as a number can be
         return weight * standardise(relevance / largest if largest else relevance)
 
     def _probabilities(self, ranker: Ranker, side: RequestSide, rows: np.ndarray, features: np.ndarray) -> np.ndarray | None:
         """float32 ``(n, heads)``; None where the ranker fails."""
-        starts = range(0, len(rows), _ITEMS_AT_ONCE)
         try:
-            parts = [ranker.score(side.ranker_input(rows[at : at + _ITEMS_AT_ONCE], features[at : at + _ITEMS_AT_ONCE])) for at in starts]
+            batches = [slice(at, at + _ITEMS_AT_ONCE) for at in range(0, len(rows), _ITEMS_AT_ONCE)]
+            return np.concatenate([probabilities(ranker, side, rows[batch], features[batch]) for batch in batches])
         except CorkboardError as error:
             self._note("ranker_failed", str(error))
             return None
-        probabilities = np.concatenate(parts)
-        if not np.isfinite(probabilities).all():
-            self._note("ranker_failed", "it answered with numbers that are not finite")
-            return None
-        return probabilities
 
     def _flags(self, state: UserState, scored: _Scored) -> list[tuple[str, ...]]:
         """Flags of every item of the list, in the caller's order."""
@@ -418,7 +241,7 @@ class _Reordering:
 
     def _order(self, scored: _Scored, flags: Sequence[tuple[str, ...]]) -> list[int]:
         """Places of the caller's list in their new order: the known ones by worth, the others where they were, what is ruled out last."""
-        last = {place for place, said in enumerate(flags) if self.request.apply_rules and set(said) - {"unknown"}}
+        last = {place for place, said in enumerate(flags) if self._rules_of(said)}
         if last:
             self._note("ruled_last", f"{len(last)} of {len(flags)}")
         known = scored.places[np.argsort(-scored.worth, kind="stable")].tolist()
@@ -427,6 +250,10 @@ class _Reordering:
         free = [place for place in known if place not in last]
         ruled = [place for place in (*known, *staying) if place in last]
         return _merged([place for place in staying if place not in last], free) + ruled
+
+    def _rules_of(self, flags: Sequence[str]) -> list[str]:
+        """Those of an item's flags for which it stands last."""
+        return [flag for flag in flags if self.request.apply_rules and flag != "unknown"]
 
     def _items(
         self, order: Sequence[int], scored: _Scored, flags: Sequence[tuple[str, ...]], reasons: Sequence[str | None]
@@ -469,37 +296,36 @@ class _Reordering:
 
     # ---------------------------------------------------------------------------------------------------------- the log
 
-    def _served(self, side: RequestSide, scored: _Scored, order: Sequence[int]) -> dict[str, Any]:
+    def _served(self, who: Arrival, scored: _Scored, order: Sequence[int], flags: Sequence[tuple[str, ...]]) -> dict[str, Any]:
         """The row of the served log: of the items that were answered the known ones, at the places where they stand, for at most as many
         places as the longest page has. What is logged counts as shown until an impression says what was seen."""
         parts, request, settings = self.parts, self.request, self.feed.settings
         number = {place: n for n, place in enumerate(scored.places.tolist())}
         logged = [(position, number[place]) for position, place in enumerate(order[: settings.max_k]) if place in number]
-        n, ids = len(scored.rows), parts.catalogue.ids_of(scored.rows)
+        n, ids, heads = len(scored.rows), parts.catalogue.ids_of(scored.rows), scored.probabilities
         sources = [(CALLER,)] * n
-        ranked = Ranked(
-            ids, scored.rows, sources, scored.features, scored.heads, scored.probabilities, scored.utility, np.zeros(n), np.zeros(n)
-        )
+        added = np.zeros(n) if heads is None else scored.relevance  # without a ranker it is the order itself, and is added to nothing
+        ranked = Ranked(ids, scored.rows, sources, scored.features, scored.heads, heads, scored.utility, np.zeros(n), added)
         chosen = Chosen(np.array([n for _, n in logged], np.int64), {})
-        weight = settings.search.relevance_weight if request.relevance_weight is None else request.relevance_weight
-        kind = "given" if scored.probabilities is None else parts.ranker_kind
-        origin = {
-            "user_vector_space": None if parts.user_vectors is None else str(parts.user_vectors.space),
-            "user_vector_ms": None if side.vector is None else side.vector.newest_ms,
-            "policy": f"rank/{kind}",
-            "release": parts.release,
-            "artifacts": list(parts.artifacts),
-            "flags": [f"relevance_weight={weight:g}", *changed_weights(self.weights)],
-        }
-        length = settings.sequence_length if settings.ranker_sequence else 0
-        row = served_row(request.page, self.request_id, side.now_ms, side.state, ranked, chosen, self.notes, origin, length)
+        policy = f"{RANK}/{'given' if heads is None else parts.ranker_kind}"
+        origin = origin_of(parts, who, policy, [f"relevance_weight={self.relevance_weight:g}", *changed_weights(self.weights)])
+        row = served_row(request.page, self.request_id, who, ranked, chosen, self.notes, origin, settings.actions_read)
         for slot, (position, _) in zip(row["slots"], logged, strict=True):
             slot["position"] = position
         row["chain"] = []
         if settings.trace or request.explain:
+            ruled = self._ruled(flags)
             shortlist = Shortlist(ids, sources, scored.relevance.astype(np.float32), None, np.arange(n))
-            row["trace"] = trace_of(shortlist, ranked, chosen, {}, self.weights.model_dump(), None)
+            row["trace"] = trace_of(shortlist, ranked, chosen, ruled, self.weights.model_dump(), None)
         return row
+
+    def _ruled(self, flags: Sequence[tuple[str, ...]]) -> dict[str, list[str]]:
+        """The items that stand last, by the rule that put them there."""
+        ruled: dict[str, list[str]] = {}
+        for item_id, said in zip(self.request.item_ids, flags, strict=True):
+            for rule in self._rules_of(said):
+                ruled.setdefault(rule, []).append(item_id)
+        return ruled
 
     def _log(self, served: Mapping[str, Any]) -> None:
         try:
@@ -518,9 +344,6 @@ class _Reordering:
                 continue
             given = side.ranker_input(np.array([self.parts.catalogue.row(item.item_id)]), nothing)
             explained.append(explain(served, item.item_id, ranker, most, given))
-            if item.relevance:
-                effect = f"the caller's list adds {item.relevance:+.2f} standard deviations of the scores"
-                explained[-1]["rules"].append({"rule": "relevance", "effect": effect})
         return tuple(explained)
 
 

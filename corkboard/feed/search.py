@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from corkboard.artifacts import ItemList, Space
-from corkboard.embeddings.query_pairs import query_text
+from corkboard.embeddings.query_pairs import UNSEARCHED, query_text
 from corkboard.errors import CorkboardError, InputError, StoreError
 from corkboard.feed.config import SearchPageConfig
 from corkboard.feed.page import Note, RecommendRequest, note
@@ -137,13 +137,15 @@ class WordSide:
 class MeaningSide:
     """What a release brings to find meanings; ``notes`` say what is missing, on pages of this surface alone.
 
-    ``index`` holds the items in the space that the encoder's vectors are compared in, live ones included. An item with a lower cosine than
+    ``index`` holds the items in the space that the encoder's vectors are compared in, ``products`` the ItemSage vectors of what can be
+    bought in the same one, both with live items. An item with a lower cosine than
     ``least`` does not match. ``known`` are the words that the encoder has learned from, None for all there are. A query without any of them
     is near to something, too, by the letters that it shares with others: it has an answer only where the nearest item reaches ``sure``.
     """
 
     encoder: LazyQueries | None = None
     index: Index | None = None
+    products: Index | None = None
     least: float = -1.0
     sure: float = -1.0
     known: frozenset[str] | None = None
@@ -169,11 +171,22 @@ class MeaningSide:
         vector = self.encoder.vector(text)
         if not vector.any():
             return NOTHING
-        rows, cosines = self.index.search(vector[None], k, allowed, self.index.space)
-        if not share and cosines[0].max(initial=-1.0) < self.sure:
+        rows, cosines = self._found(vector[None], k, allowed)
+        if not share and cosines.max(initial=-1.0) < self.sure:
             return NOTHING
-        match = (rows[0] >= 0) & (cosines[0] >= (self.least if least is None else least))
-        return rows[0][match], cosines[0][match]
+        match = cosines >= (self.least if least is None else least)
+        return rows[match], cosines[match]
+
+    def _found(self, vector: np.ndarray, k: int, allowed: np.ndarray) -> Ranking:
+        """The k nearest of all items; what can be bought by the better of its own vector and that of the graph."""
+        assert self.index is not None
+        near = [index.search(vector, k, allowed, index.space) for index in (self.index, self.products) if index is not None]
+        rows, cosines = (np.concatenate([each[part][0] for each in near]) for part in (0, 1))
+        order = np.argsort(-cosines, kind="stable")
+        _, first = np.unique(rows[order], return_index=True)
+        best = order[np.sort(first)]
+        best = best[rows[best] >= 0][:k]
+        return rows[best], cosines[best]
 
 
 NOTHING: Ranking = (np.empty(0, np.int64), np.empty(0, np.float32))
@@ -189,7 +202,7 @@ def missing(words: WordSide, meaning: MeaningSide) -> list[Note]:
     """What a page of this surface says of what the release lacks for it."""
     if not usable(words, meaning):
         damaged = [entry for entry in (*words.notes, *meaning.notes) if entry.code == "artifact_unusable"]
-        return [note("no_search"), *damaged]
+        return [note(UNSEARCHED), *damaged]
     return [*words.notes, *meaning.notes]
 
 
@@ -204,7 +217,7 @@ def matching(
 ) -> tuple[Retrieved | None, list[Note]]:
     """At most k allowed items that match, best first, and notes on what was corrected, left out, missing or failed.
 
-    None where nothing could be asked: then the page is the next best thing.
+    None where nothing could be asked: then the page is what home would show, and a note says so.
     """
     config = config or SearchPageConfig()
     answer, near, notes = None, None, []
@@ -219,7 +232,7 @@ def matching(
         log.exception("The meaning of a query could not be looked for")
         notes.append(note("meaning_failed", str(error)))
     if answer is None and near is None:
-        return None, notes
+        return None, [note(UNSEARCHED), *notes]
     near = NOTHING if near is None else near
     by_words = NOTHING if answer is None else (answer.rows, falling(answer))
     fusion = config.fusion.model_copy(update={"vector_share": share * config.fusion.vector_share})

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corkboard.feed.arrival import Arrival
 from corkboard.feed.page import Note, RecommendRequest
 from corkboard.ranking.features import FEATURE_NAMES
 from corkboard.ranking.history import newest_actions
-from corkboard.state.user_state import UserState
 
+if TYPE_CHECKING:
+    from corkboard.feed.parts import FeedParts
+
+RANK = "rank"
+"""What the policy of a row begins with that is a list somebody else made, in a new order; that of a page begins with its surface."""
+CALLER = "caller"
+"""The source of every item of such a list."""
 _DIGITS = 6
 _MOST_DROPPED = 500
 """Items that one rule took out and that are named; a blocked creator may have thousands."""
@@ -57,7 +64,7 @@ class Ranked:
     fatigue: np.ndarray
     """What having been shown costs, in standard deviations of ``utility``."""
     relevance: np.ndarray
-    """What belonging to the item that the page is beside adds, in the same unit; zeros on other pages."""
+    """What belonging to the item beside, matching the query or the caller's own order adds, in the same unit; zeros on other pages."""
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -80,15 +87,14 @@ class Chosen:
 def served_row(
     request: RecommendRequest,
     request_id: str,
-    now_ms: int,
-    state: UserState,
+    who: Arrival,
     ranked: Ranked,
     chosen: Chosen,
     notes: Sequence[Note],
     origin: Mapping[str, Any],
     sequence_length: int,
 ) -> dict[str, Any]:
-    """One row of the served log; ``origin`` holds policy, release, artifacts, flags and where the user vector came from."""
+    """One row of the served log; ``origin`` is what :func:`origin_of` says."""
     places = chosen.order.tolist()
     heads = None if ranked.probabilities is None else ranked.probabilities[chosen.order]
     slots = [
@@ -103,10 +109,11 @@ def served_row(
         }
         for position, place in enumerate(places)
     ]
-    sequence = [{"item_id": a.item_id, "action": a.action, "time_ms": a.time_ms} for a in newest_actions(state, now_ms, sequence_length)]
+    newest = newest_actions(who.state, who.now_ms, sequence_length)
+    sequence = [{"item_id": a.item_id, "action": a.action, "time_ms": a.time_ms} for a in newest]
     return {
         "event_id": request_id,
-        "time_ms": now_ms,
+        "time_ms": who.now_ms,
         "tenant": request.tenant,
         "request_id": request_id,
         "user_id": request.user_id,
@@ -120,6 +127,19 @@ def served_row(
         "feature_names": list(FEATURE_NAMES),
         "slots": slots,
         **origin,
+    }
+
+
+def origin_of(parts: FeedParts, who: Arrival, policy: str, flags: Sequence[str]) -> dict[str, Any]:
+    """What a row was made by and with: policy, release, artifacts, flags, and where the user vector came from."""
+    vectors = parts.user_vectors
+    return {
+        "user_vector_space": None if vectors is None else str(vectors.space),
+        "user_vector_ms": None if who.vector is None else who.vector.newest_ms,
+        "policy": policy,
+        "release": parts.release,
+        "artifacts": list(parts.artifacts),
+        "flags": list(flags),
     }
 
 
@@ -148,7 +168,7 @@ def trace_of(
         "kept": shortlist.kept.tolist(),
         "utility": _rounded(ranked.utility),
         "fatigue": {ranked.item_ids[place]: round(float(ranked.fatigue[place]), _DIGITS) for place in np.flatnonzero(ranked.fatigue)},
-        "relevance": {ranked.item_ids[place]: round(float(ranked.relevance[place]), 3) for place in np.flatnonzero(ranked.relevance)},
+        "relevance": {ranked.item_ids[place]: round(float(ranked.relevance[place]), _DIGITS) for place in np.flatnonzero(ranked.relevance)},
         "capped": {ranked.item_ids[place]: name for place, name in chosen.capped.items()},
         "heads": list(ranked.heads) if ranked.probabilities is not None else [],
         "weights": dict(weights),

@@ -8,7 +8,7 @@ do is in :mod:`corkboard.pipeline.learned`.
     visual -> visual_index
     graphs -> neighbours; content, visual, neighbours -> multibisage
                           -> graph_index; -> searchsage -> itemsage
-                          -> product_index                                      4  + MultiBiSage
+                          -> product_index, attributes                          4  + MultiBiSage
     multibisage -> pinnerformer -> embedding_index, user_vectors                5  + PinnerFormer
     content, stats, item_knn/before_ranking -> ranker                           6  + ranker
     all of these -> ranker/hybrid                                               7  + TransAct
@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 from corkboard.artifacts import EmbeddingTable
 from corkboard.config import Section
 from corkboard.embeddings.config import ContentConfig
+from corkboard.feed.guesses import ATTRIBUTES
 from corkboard.lake.calendar import DAY_MS, Calendar
-from corkboard.pipeline import graph_steps, learned, product_steps, query_steps, search_steps, visual_steps
+from corkboard.pipeline import attribute_steps, graph_steps, learned, product_steps, query_steps, search_steps, visual_steps
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
 from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
@@ -220,7 +221,7 @@ def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
             search_steps.SEARCHSAGE,
             search_steps.train_searchsage,
             before_items_cut,
-            settings.embeddings.searchsage,
+            search_steps.QueryEncoderConfig.of(settings.embeddings),
             ("content", visual_steps.VISUAL, graph_steps.BEFORE_RANKING, "multibisage"),
             code=towers,
         ),
@@ -275,7 +276,7 @@ def _graph(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
 
 
 def _products(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
-    """ItemSage, and the index of what can be bought."""
+    """ItemSage, the index of what can be bought, and what is guessed of it."""
     steps, index = ("corkboard.pipeline.product_steps",), ("corkboard.retrieval.index",)
     learned = (*_INPUTS, "multibisage", search_steps.SEARCHSAGE)
     served = (*_SERVED_ITEMS, product_steps.ITEMSAGE)
@@ -289,6 +290,7 @@ def _products(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
             code=(*towers, *steps),
         ),
         Step("product_index", product_steps.index_products, uncut, settings.retrieval.index, served, code=(*index, *towers, *steps)),
+        Step(ATTRIBUTES, attribute_steps.fill_attributes, uncut, settings.embeddings.attributes, _SERVED_ITEMS, code=towers),
     ]
 
 
@@ -326,7 +328,7 @@ def _stages() -> list[Stage]:
     third = {**second, "content": "content", "index": "index"}
     pictures = {"visual": "visual", "visual_index": "visual_index"}
     fourth = {**third, **pictures, "graphs": "graphs", "multibisage": "multibisage", "graph_index": "graph_index"}
-    fourth |= {name: name for name in (search_steps.SEARCHSAGE, product_steps.ITEMSAGE, "product_index")}
+    fourth |= {name: name for name in (search_steps.SEARCHSAGE, product_steps.ITEMSAGE, "product_index", ATTRIBUTES)}
     fifth = {**fourth, "pinnerformer": "pinnerformer", "embedding_index": "embedding_index", "user_vectors": "user_vectors"}
     sixth = {**fifth, "ranker": "ranker", "ranker_item_knn": "item_knn/before_ranking"}
     seventh = {**sixth, "ranker": "ranker/hybrid"}

@@ -6,6 +6,7 @@ import polars as pl
 from pydantic import Field
 
 from corkboard.config import Section
+from corkboard.embeddings.query_pairs import unsearched
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.lake import Lake
 from corkboard.lake.schema import user_key_expr
@@ -47,9 +48,12 @@ def make_queries(given: StepInput) -> Made:
 def asked_queries(lake: Lake, config: QueriesStepConfig) -> pl.DataFrame:
     """Who searched for what, and when last: ``person``, ``text`` as typed, ``time_ms``, one row a person and text.
 
-    Read from the pages that were served, what was seen of them and what was done there, for not every site sends all three.
+    Read from the pages that were served, what was seen of them and what was done there, for not every site sends all three. A page that
+    was made without looking for its query is left out, with all that came of it: nothing there shows that the query has an answer.
     """
     parts = [(name, getattr(lake, name)()) for name in ("served", "impressions", "actions")]
+    failed = unsearched(parts[0][1])
+    parts = [(name, frame.join(failed, on=["tenant", "request_id"], how="anti")) for name, frame in parts]
     somebody = pl.lit(config.visitors) | pl.col("user_id").is_not_null()
     searches = (pl.col("tenant") == config.tenant) & (pl.col("surface") == "search") & pl.col("query").is_not_null() & somebody
     rows = [frame.filter(searches).select(person=user_key_expr(name), text="query", time_ms="time_ms") for name, frame in parts]

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from corkboard.config import Section
 from corkboard.embeddings.config import SearchSageConfig
+from corkboard.embeddings.embeddings_config import EmbeddingsConfig
+from corkboard.embeddings.omni_config import EnrichmentConfig, OmniSearchSageConfig
 from corkboard.pipeline.graph_steps import BEFORE_RANKING, graph_vectors
 from corkboard.pipeline.steps import Made, StepInput
 from corkboard.retrieval.lexical import TEXT_COLUMNS
@@ -45,27 +48,67 @@ def texts_of(lake: Lake) -> pl.DataFrame:
     return lake.items().select("item_id", *TEXT_COLUMNS)
 
 
+class QueryEncoderConfig(Section):
+    """What the step of the encoder of queries depends on."""
+
+    searchsage: SearchSageConfig = SearchSageConfig()
+    """The encoder on its own."""
+    omnisearchsage: OmniSearchSageConfig | None = None
+    """The joint form, where it is asked for; then the other is not trained."""
+    enrichment: EnrichmentConfig = EnrichmentConfig()
+    """What others call an item, as the joint form reads it."""
+
+    @classmethod
+    def of(cls, settings: EmbeddingsConfig) -> QueryEncoderConfig:
+        """What the settings ask for; those of the form that is not asked for make nothing stale."""
+        if settings.joint_search:
+            return cls(omnisearchsage=settings.omnisearchsage, enrichment=settings.enrichment)
+        return cls(searchsage=settings.searchsage)
+
+
 def train_searchsage(given: StepInput) -> Made:
     """The encoder of queries, on searches and titles before A. A lake without searches has titles alone; one without any text an encoder
     that knows no word."""
     from corkboard.embeddings.query_pairs import query_pairs
-    from corkboard.embeddings.searchsage_training import SearchSageTraining
 
-    settings: SearchSageConfig = given.config
+    config: QueryEncoderConfig = given.config
     cut_ms = given.calendar.item_cut_ms
-    pairs = query_pairs(given.lake, cut_ms, settings, given.seed)
+    pairs = query_pairs(given.lake, cut_ms, config.searchsage, given.seed)
     items = graph_vectors(given.artifacts, given.lake, cut_ms, BEFORE_RANKING)
     titles = given.lake.items().select("item_id", "title").drop_nulls()
-    training = SearchSageTraining(pairs, items, titles, settings, given.seed)
-    encoder = training.run(lambda at: given.progress("training SearchSage", at.step, at.steps))
+    encoder, recall = _separate(given, pairs, items, titles) if config.omnisearchsage is None else _joint(given, items)
     words = pl.DataFrame({"word": words_of([*pairs["query"], *titles["title"]])}, schema={"word": pl.String})
     similarities = calibrated(encoder, pairs, words["word"].to_list(), items, given.seed)
-    metrics = {"pairs": len(pairs), "queries": pairs["query"].n_unique(), "titles": len(titles)}
-    if training.result is not None:
-        metrics["recall_at_10"] = max((value for _, value in training.result.validations), default=0.0)
-    config = {**encoder.config, **similarities}
-    tables = {} if settings.encoder == "pretrained" else {"words": words}  # that one knows more words than it was shown
-    return Made(encoder.tensors(), tables, config, metrics, makes=[encoder.own_space], requires=[encoder.space])
+    metrics = {"pairs": len(pairs), "queries": pairs["query"].n_unique(), "titles": len(titles), "recall_at_10": recall}
+    tables = {} if encoder.settings.encoder == "pretrained" else {"words": words}  # that one knows more words than it was shown
+    config_made = {**encoder.config, **similarities, "joint": config.omnisearchsage is not None}
+    return Made(encoder.tensors(), tables, config_made, metrics, makes=[encoder.own_space], requires=[encoder.space])
+
+
+def _separate(given: StepInput, pairs: pl.DataFrame, items: EmbeddingTable, titles: pl.DataFrame) -> tuple[SearchSage, float]:
+    """SearchSage, and its recall of held-out queries."""
+    from corkboard.embeddings.searchsage_training import SearchSageTraining
+
+    training = SearchSageTraining(pairs, items, titles, given.config.searchsage, given.seed)
+    encoder = training.run(lambda at: given.progress("training SearchSage", at.step, at.steps))
+    validations = [] if training.result is None else training.result.validations
+    return encoder, max((value for _, value in validations), default=0.0)
+
+
+def _joint(given: StepInput, items: EmbeddingTable) -> tuple[SearchSage, float]:
+    """OmniSearchSage's encoder of queries into the space of the items, and its recall of held-out queries."""
+    from corkboard.embeddings.enrichment import enriched
+    from corkboard.embeddings.omnisearchsage import OmniItems
+    from corkboard.embeddings.omnisearchsage_pairs import omni_pairs
+    from corkboard.embeddings.omnisearchsage_training import OmniTraining
+
+    config, cut_ms = given.config, given.calendar.item_cut_ms
+    settings = config.omnisearchsage
+    read = OmniItems.of(given.lake.items(), [items], enriched(given.lake, cut_ms, config.enrichment), settings)
+    training = OmniTraining(omni_pairs(given.lake, cut_ms, settings, given.seed), read, [items], settings, given.seed)
+    model = training.run(lambda at: given.progress("training OmniSearchSage", at.step, at.steps))
+    validations = [] if training.result is None else training.result.validations
+    return model.compat(items.space), max((value for _, value in validations), default=0.0)
 
 
 def words_of(texts: Sequence[str]) -> list[str]:

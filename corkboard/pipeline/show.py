@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from corkboard.errors import NotFound
+from corkboard.feed.guesses import ATTRIBUTES, Guesses
 
 if TYPE_CHECKING:
     from corkboard.feed.page import Page
@@ -151,7 +152,11 @@ def _item(workspace: Workspace, item_id: str) -> dict[str, Any] | None:
         return None
     facts = {name: value for name, value in found.row(0, named=True).items() if value not in (None, [], "")}
     counts = lake.actions().filter(pl.col("item_id") == item_id)["action"].value_counts(sort=True)
-    return {**facts, "created": when(facts.pop("created_ms")), **{f"{action} actions": count for action, count in counts.iter_rows()}}
+    facts |= {"created": when(facts.pop("created_ms")), **{f"{action} actions": count for action, count in counts.iter_rows()}}
+    release = workspace.releases.current()
+    guesses = None if release is None else release.get(ATTRIBUTES)
+    guessed = {} if guesses is None else Guesses.from_artifact(guesses).of(item_id)
+    return {**facts, **({"guessed": guessed} if guessed else {})}
 
 
 def _user(workspace: Workspace, user_key: str) -> dict[str, Any] | None:

@@ -10,12 +10,16 @@ and the idf ln((N - n + 0.5) / (n + 0.5)) is 1e-6 where a word is in more than h
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import sqlite3
 import tempfile
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -114,15 +118,15 @@ class LexicalIndex:
 
     Any number of threads may search while one writes: readers see the index before or after a change, never between, and never
     wait for a writer; writers wait for each other. The index lies in one file that is written afresh: ``path``, which must not
-    exist, or a file in a folder of its own that goes with the index.
+    exist, or a file in a folder of its own that goes with the index; one that a killed process left goes with the next index.
     """
 
     def __init__(self, config: LexicalConfig | None = None, path: Path | None = None):
         self.config = config or LexicalConfig()
         self._weights = tuple(getattr(self.config, f"{name}_weight") for name in FIELDS)
         self._stop_words = frozenset(fold(word) for text in self.config.stop_words for word in folded_words(text))
-        self._folder = tempfile.TemporaryDirectory(prefix="corkboard-lexical-") if path is None else None
-        self._path = Path(self._folder.name) / "lexical.sqlite" if self._folder else Path(path)
+        self._folder = _Folder() if path is None else None
+        self._path = Path(path) if self._folder is None else self._folder.path / "lexical.sqlite"
         if self._path.exists():
             raise InputError("A lexical index is written to a file of its own", found=str(self._path), expected="a path where nothing is")
         self._lock, self._idle, self._closed = threading.Lock(), [], False
@@ -329,8 +333,8 @@ class LexicalIndex:
             for connection in (self._writer, *self._idle):
                 connection.close()
             self._idle.clear()
-        if self._folder:
-            self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.remove()
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -374,6 +378,55 @@ class LexicalIndex:
                 else:
                     self._held.pop(word, None)
             self._spelling.add(word for word, items in change.items() if items > 0)
+
+
+# ------------------------------------------------------------------------------------------------------------------ folder
+
+
+class _Folder:
+    """A temporary folder that is held by a lock for as long as its process lives, and removed when it is not needed any more.
+
+    A process that is killed removes nothing, but the system lifts its lock: whoever makes the next folder removes all that nobody holds.
+    The database cannot be unlinked while it is read: each thread opens it by its path.
+    """
+
+    PREFIX = "corkboard-words-"
+
+    def __init__(self) -> None:
+        self._remove_left()
+        self.path, held = self._make()
+        self.remove = weakref.finalize(self, self._removed, self.path, held)
+        """Remove it now; at the latest it goes with this object."""
+
+    @classmethod
+    def _make(cls) -> tuple[Path, int]:
+        while True:
+            path = Path(tempfile.mkdtemp(prefix=cls.PREFIX))
+            try:
+                held = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:  # another process found it before it was held, and took it for left
+                continue
+            with suppress(OSError):  # where there are no locks, nothing is taken for left
+                fcntl.flock(held, fcntl.LOCK_EX)
+            if path.exists():
+                return path, held
+            os.close(held)
+
+    @classmethod
+    def _remove_left(cls) -> None:
+        for path in Path(tempfile.gettempdir()).glob(f"{cls.PREFIX}*"):
+            with suppress(OSError):  # held, or of another user, or gone meanwhile
+                held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(held)
+
+    @staticmethod
+    def _removed(path: Path, held: int) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(held)
 
 
 # ---------------------------------------------------------------------------------------------------------------- spelling

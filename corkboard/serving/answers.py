@@ -129,7 +129,7 @@ class Answers:
         answer = self._labelled(page.to_dict(), live)
         if asked.details:
             for item in answer["items"]:
-                item["item"] = describe(live.feed.catalogue, item["item_id"], self.engine.images)
+                item["item"] = _with_guesses(describe(live.feed.catalogue, item["item_id"], self.engine.images), live)
         if asked.surface == VISUAL:
             answer["image_hash"] = page.served["context_image_hash"]
         self.engine.metrics.pages.add(live.release.id)
@@ -165,11 +165,11 @@ class Answers:
         return orjson.dumps(self.engine.explain(request_id, item_id), option=_OPTIONS)
 
     def item(self, item_id: str) -> bytes:
-        """The catalogue entry of an item."""
+        """The catalogue entry of an item, and what is guessed of it."""
         found = self.engine.items([item_id])
         if not found:
             raise NotFound("The live release knows no such item", found=item_id)
-        return orjson.dumps(found[0])
+        return orjson.dumps(_with_guesses(found[0], self.engine.live))
 
     def suggest(self, query: Mapping[str, str]) -> bytes:
         """What completes a search as it is typed."""
@@ -311,6 +311,14 @@ def _durations(stages: Mapping[str, float]) -> str:
 
 def _empty_page() -> dict[str, Any]:
     return {"request_id": None, "release": None, "release_label": None, "items": [], "next_cursor": None, "notes": [_note("no_release")]}
+
+
+def _with_guesses(entry: dict[str, Any] | None, live: Live | None) -> dict[str, Any] | None:
+    """A catalogue entry and, apart from what it says, what is guessed of the item; the key is absent where nothing is."""
+    if entry is None or live is None:
+        return entry
+    guessed = live.feed.parts.guesses.of(entry["item_id"])
+    return {**entry, "guessed": guessed} if guessed else entry
 
 
 def _note(code: str) -> dict[str, str]:

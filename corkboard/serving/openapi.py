@@ -276,11 +276,14 @@ def _page_schemas() -> dict[str, Schema]:
         "query": _MAYBE_TEXT,
     }
     names = ("title", "category", "creator_id", "brand_id", "merchant_id", "link", "image", "currency")
+    guess = _object({"value": _TEXT, "confidence": {**_NUMBER, "minimum": 0, "maximum": 1}})
+    guessed = {**_map(guess), "description": "What the item does not say itself, by attribute. Filters do not read it."}
     item = _object(
         {"item_id": _TEXT, "kind": {"enum": list(KINDS)}, "available": {"type": "boolean"}, "created_ms": _WHOLE},
         {
             **dict.fromkeys(names, _MAYBE_TEXT),
             **{name: {"type": ["integer", "null"]} for name in ("price_minor", "image_width", "image_height")},
+            "guessed": guessed,
         },
     )
     suggestion = _object({"text": _TEXT, "kind": {"enum": [QUERY, CATEGORY, TITLE]}})

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Look, Site
 from tests.browser.test_item_page import shown_until, told  # noqa: F401
@@ -73,7 +73,7 @@ def test_a_suggestion_by_keyboard_results_an_item_and_back(page: Page, worded: S
     assert page.title() == "blue lamps · Corkboard"
     items = found(page)
     assert category_of(items[0]) == "lamps"
-    expect(page.locator(f"{FOUND} .because").first).not_to_be_empty()
+    expect(page.locator(f"{FOUND} .because")).to_have_count(0)  # that they have the words can be seen
 
     # what is seen and done there is told with what was searched for
     seen = shown_until(page, told, "impression", "search")
@@ -240,6 +240,50 @@ def test_without_words_it_is_said_kindly(page: Page, site: Site, look: Look) -> 
     expect(page.locator(f"{HERE} .search-note")).to_contain_text("Search doesn't work at the moment")
     assert found(page)
     assert look.errors == []
+
+
+@pytest.mark.parametrize(
+    ("notes", "words"),
+    [
+        ({"no_words": "(Nothing has “cosy”.)", "by_meaning": ""}, "Nothing has these words; these were found by what they mean."),
+        ({"no_words": "(The filter removed all 7 items that would be found.)"}, "Nothing with these words is left inside these filters"),
+        ({"no_words_index": ""}, "Words can't be looked for at the moment"),
+        ({"by_meaning": ""}, "Some were found by what they mean."),
+        ({}, "The best matches first, in an order that fits you."),
+    ],
+    ids=["no words", "filtered", "no index", "some", "none"],
+)
+def test_what_was_found_by_its_meaning_is_said(page: Page, worded: Site, notes: dict[str, str], words: str) -> None:
+    def answer(route: Route) -> None:
+        answered = route.fetch()
+        said = [{"code": code, "text": f"A sentence. {detail}"} for code, detail in notes.items()]
+        route.fulfill(response=answered, json={**answered.json(), "notes": said})
+
+    open_search(page, worded)
+    page.route("**/v1/recommend", answer)
+    search(page, "cosy lamps")
+    expect(page.locator(f"{HERE} .search-note")).to_contain_text(words)
+    assert page.locator(f"{HERE} .search-note").bounding_box()["height"] < 30
+
+
+def test_only_a_reason_that_tells_something_is_shown(page: Page, worded: Site) -> None:
+    def answer(route: Route, words: int) -> None:
+        answered = route.fetch()
+        page_of = answered.json()
+        for slot in page_of["items"][words:]:
+            slot.update(source=["searchsage"], reason="Matches the meaning of your search")
+        route.fulfill(response=answered, json=page_of)
+
+    open_search(page, worded)
+    page.route("**/v1/recommend", lambda route: answer(route, 2))
+    search(page, "lamps")
+    expect(page.locator(f"{FOUND} .because").first).to_have_text("Matches the meaning of your search")
+    assert [page.locator(FOUND).nth(n).locator(".because").count() for n in range(4)] == [0, 0, 1, 1]
+    page.unroute("**/v1/recommend")
+    page.route("**/v1/recommend", lambda route: answer(route, 0))
+    search(page, "rugs")
+    assert found(page)
+    expect(page.locator(f"{FOUND} .because")).to_have_count(0)  # the same of all
 
 
 def test_one_can_search_where_nothing_is_suggested(page: Page, worded: Site) -> None:

@@ -19,7 +19,9 @@ from corkboard.embeddings.attribute_head import (
     measure_hidden,
     said,
     train_attribute_head,
+    unsaid,
 )
+from corkboard.embeddings.attribute_inputs import unsaid_space
 from corkboard.errors import ArtifactError, InputError, NotFound, SpaceMismatch
 
 SPACE = Space("products", "1")
@@ -271,3 +273,53 @@ def test_errors():
         head.report("brand", ["b"], np.ones((1, 2)))
     with pytest.raises(InputError, match="a vector and a truth"):
         head.report("colour", [], np.ones((0, 2)))
+
+
+def test_what_is_unsaid_is_what_would_be_filled_and_nothing_else():
+    sources = {"category": ("category",), "colour": ("colour", "base_colour")}
+    items = frame(category=["Clothing", None], brand=["Acme", "Acme"], colour=["navy", None], name="baseColour")
+    more = pl.Series([[*pairs, {"name": "material", "value": "wool"}] for pairs in items["attributes"].to_list()], dtype=ATTRIBUTES)
+    blank = unsaid(items.with_columns(attributes=more), sources)
+    assert blank.schema == items.schema
+    assert blank["category"].to_list() == [None, None]
+    assert blank["brand_id"].to_list() == ["Acme", "Acme"]
+    assert blank["attributes"].to_list() == [[{"name": "material", "value": "wool"}]] * 2
+    assert all(said(blank, names) == [None, None] for names in sources.values())
+    assert unsaid(items.select("item_id"), sources).equals(items.select("item_id"))
+
+
+def test_vectors_that_read_what_is_filled_are_of_another_space():
+    sources = AttributeHeadConfig().sources
+    blank = unsaid_space(SPACE, sources)
+    assert len({SPACE, blank, unsaid_space(SPACE, {"brand": sources["brand"]}), unsaid_space(Space("products", "2"), sources)}) == 4
+    assert unsaid_space(SPACE, dict(reversed(sources.items()))) == blank
+
+
+def test_only_those_asked_for_are_measured_and_all_teach():
+    vectors, of = clustered(1200, 4, 0.3)
+    names = [f"c{k}" for k in of]
+    asked = np.arange(1200) < 100
+    some = measure_hidden(frame(category=names), table(vectors), asked=asked)["category"]
+    everybody = measure_hidden(frame(category=names), table(vectors))["category"]
+    assert 0 < some.examples < 50 < everybody.examples == 240
+    assert some.values == everybody.values == 4
+    assert some.top1 > 0.8
+    assert measure_hidden(frame(category=names), table(vectors), asked=np.zeros(1200, bool)) == {}
+
+
+def test_what_is_learned_from_two_kinds_of_vectors_is_told_from_either():
+    """The second kind lies along axes of its own: a head on the first kind alone tells none of it."""
+    vectors, of = clustered(600, 3, 0.3)
+    first = np.hstack([vectors, np.zeros_like(vectors)])
+    second = np.hstack([np.zeros_like(vectors), vectors])
+    items = frame(category=[f"c{k}" for k in of])
+    both = train_attribute_head(items, table(first), also=table(second))
+    assert both.report("category", [f"c{k}" for k in of], second).top1 > 0.9
+    assert train_attribute_head(items, table(first)).report("category", [f"c{k}" for k in of], second).top1 < 0.7
+    one, other = (measure_hidden(items, table(told), also=table(rest))["category"] for told, rest in ((first, second), (second, first)))
+    assert one.examples == other.examples == 120
+    assert min(one.top1, other.top1) > 0.8
+    few = AttributeHeadConfig(min_examples=int(np.bincount(of).min()) + 1)  # products count once
+    assert len(train_attribute_head(items, table(first), few, also=table(second)).known["category"].values) == 2
+    with pytest.raises(SpaceMismatch):
+        train_attribute_head(items, table(first), also=table(second, Space("products", "2")))

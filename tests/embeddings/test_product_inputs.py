@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corkboard.embeddings.product_inputs import TEXT_FIELDS, ProductInputs, products_of
+from corkboard.embeddings.product_inputs import TEXT_FIELDS, ProductInputs, lookalikes, products_of
 from corkboard.errors import InputError
 from corkboard.learning.config import TextConfig
 from corkboard.learning.text import TRIGRAM, tokenize
@@ -131,3 +131,19 @@ def test_parts_that_do_not_fit_are_refused():
     inputs = products(4)
     with pytest.raises(InputError, match="do not fit"):
         ProductInputs(inputs.item_ids[:3], inputs.images, inputs.there, SPACE, inputs.texts, inputs.lookalikes)
+
+
+def test_lookalikes_have_one_title_and_one_main_picture():
+    rows = [
+        ("A red vase", ["p1", "p2"]),
+        ("a  red vase", ["p1"]),
+        ("A red vase", ["p2"]),
+        ("A red vase", []),
+        (None, ["p1"]),
+        (None, ["p1"]),
+    ]
+    items = items_frame(*({"item_id": f"i{k}", "title": title, "images": images} for k, (title, images) in enumerate(rows)))
+    numbers = lookalikes(items)
+    assert numbers[0] == numbers[1]
+    assert len(set(numbers)) == 5
+    assert len(set(lookalikes(items.select("item_id")))) == 6

@@ -73,6 +73,29 @@ def test_an_action_that_does_not_say_the_query_has_that_of_its_page(tmp_path):
     assert query_pairs(lake, CUT)["query"].to_list() == ["soup", "stew"]
 
 
+def served(request_id: str, notes: list[str] | None, time_ms: int = T0, **more) -> dict:
+    slots = [{"item_id": "i1", "position": 0}]
+    page = {"event_id": request_id, "time_ms": time_ms, "request_id": request_id, "user_id": "ann", "surface": "search"}
+    return page | {"query": "vase", "notes": notes, "slots": slots, **more}
+
+
+def test_what_was_done_on_a_page_that_did_not_look_for_its_query_is_no_pair(tmp_path):
+    pages = [
+        served("good", ["corrected", "no_meaning"]),
+        served("silent", None),
+        served("bad", ["no_search", "artifact_unusable"]),
+        served("late", ["no_search"], CUT),
+        served("elsewhere", ["no_search"], tenant="other"),
+    ]
+    rows = [
+        found(f"{name} {n}", n, query=query, request_id=name) for name in ("good", "silent", "bad") for n, query in enumerate((None, "own"))
+    ]
+    rows += [found("of no page", 3), found("unknown", 4, query="x", request_id="gone"), found("then", 5, query="y", request_id="late")]
+    rows += [found("theirs", 6, query="z", request_id="elsewhere")]
+    pairs = query_pairs(lake_of(tmp_path, actions=rows, served=pages), CUT)
+    assert sorted(pairs["query"]) == ["own", "own", "red vase", "vase", "vase", "x", "y", "z"]
+
+
 def test_an_empty_lake_has_no_pairs_and_weights_decide_what_counts(tmp_path):
     lake = lake_of(tmp_path, actions=[found("close", 1, "close_up"), found("click", 2)])
     config = SearchSageConfig(weights=PairActionWeights(close_up=0.25, click=0))

@@ -59,13 +59,13 @@ def test_the_light_rankers_best_go_to_the_full_one(made: Small):
     assert given.items.catalogue.ids_of(given.rows) == [trace["candidates"][place] for place in trace["kept"]]
     light = np.array(trace["light"])
     assert set(trace["kept"]) == set(np.argsort(-light, kind="stable")[:120].tolist())
-    request = RequestSide.of(feed.store.state("u1"), NOW_MS, "home", feed.parts.items, feed._user_vector(moment_of(feed)))
+    request = RequestSide.of(feed.store.state("u1"), NOW_MS, "home", feed.parts.items, arrival_at(feed).vector)
     expected = feed.parts.light.scores(request, feed.catalogue.rows(trace["candidates"]), feed.weights)
     np.testing.assert_allclose(light, expected, atol=2e-6)
 
 
-def moment_of(feed: Feed, user: str = "u1", now_ms: int = NOW_MS):
-    return feed._arrive(RecommendRequest(user_id=user, now_ms=now_ms))
+def arrival_at(feed: Feed, user: str = "u1", now_ms: int = NOW_MS):
+    return feed._arrive(RecommendRequest(user_id=user, now_ms=now_ms)).who
 
 
 def test_a_long_page_ranks_more_and_without_light_ranking_the_sources_choose(made: Small):
@@ -139,42 +139,42 @@ def test_a_vector_that_misses_old_actions_is_too_old(made: Small):
     feed = made.feed(config=config)
     known_ms, hour = made.user_vectors.known_ms, HOUR_MS
     late = known_ms + 30 * 24 * hour
-    assert moment_of(feed, "u1", known_ms + 47 * hour).vector is not None
+    assert arrival_at(feed, "u1", known_ms + 47 * hour).vector is not None
     gone = ask(feed, now_ms=known_ms + 96 * hour)  # u1 did something on the last day of the past, which the batch did not know
     assert [note.code for note in gone.notes] == ["user_vector_too_old"]
     assert gone.served["user_vector_ms"] is None
     idle = replace(made.user_vectors, user_keys=["idle"], vectors=made.user_vectors.vectors[:1], newest_ms=np.array([known_ms - hour]))
     resting = Feed(replace(feed.parts, user_vectors=idle), feed.store, config)
     resting.store.append([act("save", "i100", known_ms - hour, "idle")])
-    assert moment_of(resting, "idle", late).vector is not None  # nothing was done since: it is what a new batch would make
+    assert arrival_at(resting, "idle", late).vector is not None  # nothing was done since: it is what a new batch would make
     resting.store.append([act("save", "i100", known_ms + hour, "idle")])
-    assert moment_of(resting, "idle", known_ms + 48 * hour).vector is not None
-    assert moment_of(resting, "idle", late).vector is None
+    assert arrival_at(resting, "idle", known_ms + 48 * hour).vector is not None
+    assert arrival_at(resting, "idle", late).vector is None
 
 
 def test_a_page_of_the_past_is_not_told_what_a_later_batch_knew(made: Small):
     feed, (_, newest_ms) = made.feed(), made.user_vectors.lookup("u1")
-    assert moment_of(feed, "u1", newest_ms).vector is None
-    assert moment_of(feed, "u1", newest_ms + 1).vector is not None
+    assert arrival_at(feed, "u1", newest_ms).vector is None
+    assert arrival_at(feed, "u1", newest_ms + 1).vector is not None
 
 
 def test_an_event_dated_tomorrow_takes_nobodys_vector_away(made: Small):
     """The batch then knows up to a midnight that is still to come."""
     feed = made.feed()
     ahead = Feed(replace(feed.parts, user_vectors=replace(made.user_vectors, known_ms=NOW_MS + DAY_MS)), feed.store)
-    assert moment_of(ahead, "u1", NOW_MS).vector is not None
+    assert arrival_at(ahead, "u1", NOW_MS).vector is not None
 
 
 def test_the_vector_of_somebody_who_was_forgotten_is_not_used(made: Small):
     """Deleted since the release was loaded: the store knows nothing, or only what was done after it."""
     feed = made.feed()
-    assert moment_of(feed, "u1", NOW_MS).vector is not None
+    assert arrival_at(feed, "u1", NOW_MS).vector is not None
     feed.store.purge("u1")
-    assert moment_of(feed, "u1", NOW_MS).vector is None
+    assert arrival_at(feed, "u1", NOW_MS).vector is None
     feed.store.append([act("save", "i100", NOW_MS - 10, "u1")])
-    assert moment_of(feed, "u1", NOW_MS).vector is None
+    assert arrival_at(feed, "u1", NOW_MS).vector is None
     feed.has_base = False  # the store began empty: somebody it knows nothing of may be an old user
-    assert moment_of(feed, "u1", NOW_MS).vector is not None
+    assert arrival_at(feed, "u1", NOW_MS).vector is not None
 
 
 def test_the_users_vector_brings_candidates(made: Small):

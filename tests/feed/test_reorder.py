@@ -385,10 +385,40 @@ def test_explanations_say_what_was_read_and_what_the_list_added(made):
             continue
         assert explanation["stages"]["page"]["rank"] == item.rank
         assert sum(explanation["utility"].values()) == pytest.approx(item.utility, rel=1e-4)
-        assert f"{item.relevance:+.2f}" in explanation["rules"][-1]["effect"]
+        effect = f"the caller's own order adds {item.relevance:+.2f} standard deviations of the scores"
+        assert explanation["rules"] == [{"rule": "relevance", "effect": effect}]
+        assert explanation["why"] == "It is on the caller's list."
         assert explanation["inputs"]["recent_actions"][0]["item_id"] == "i001"
     later = feed.explain(answer.request_id, answer.items[1].item_id)
-    assert later["heads"] == answer.explanations[1]["heads"]
+    assert later == answer.explanations[1]
+
+
+def test_what_is_read_later_of_a_list_speaks_of_the_callers_order_and_of_rules(made):
+    feed = liking_shirts(made)
+    feed.store.append([act("hide", "i003"), act("hide", "gone")])
+    answer = ranked(feed, ["gone", *ITEMS], "ann", k=20, item_id="i011", log=True)
+    numbers = by_id(ranked(feed, ["gone", *ITEMS], "ann", item_id="i011"))
+    assert feed.store.served(answer.request_id)["trace"]["relevance"] == {
+        item_id: pytest.approx(numbers[item_id].relevance, abs=1e-6) for item_id in ITEMS
+    }
+    first = feed.explain(answer.request_id, answer.item_ids[0])
+    assert first["beside"] == "i011"
+    assert [rule["rule"] for rule in first["rules"]] == ["relevance"]
+    assert first["rules"][0]["effect"].startswith("the caller's own order adds")
+    hidden = feed.explain(answer.request_id, "i003")
+    assert not hidden["on_page"]
+    assert hidden["rules"][-1] == {"rule": "hidden", "effect": f"{FLAGS['hidden']}, so it stands last"}
+    assert "on the caller's list" in hidden["why"]
+    for item_id in ("gone", "i200"):
+        assert feed.explain(answer.request_id, item_id)["why"] == "It was not on the caller's list, or the catalogue did not know it."
+    freely = ranked(feed, ["i003", "i004"], "ann", apply_rules=False, log=True)
+    assert [rule["rule"] for rule in feed.explain(freely.request_id, "i003")["rules"]] == ["relevance"]
+
+
+def test_without_a_ranker_the_callers_order_is_added_to_nothing(made):
+    answer = ranked(made.feed(without=["ranker"]), explain=True)
+    assert answer.served["trace"]["relevance"] == {}
+    assert all(explanation["rules"] == [] for explanation in answer.explanations)
 
 
 def test_too_many_are_not_explained_at_once(made):

@@ -141,6 +141,10 @@ def test_an_index_that_fails_costs_the_search_and_nothing_else(made, monkeypatch
     page = search(feed, "lamp")
     assert len(page.items) == 10
     assert "disk I/O error" in str(next(note for note in page.notes if note.code == "source_failed"))
+    assert "no_search" in page.served["notes"]  # nobody learns from it what answers a lamp
+    told = feed.explain(page.request_id, page.items.item_ids[0])
+    assert "relevance" not in {rule["rule"] for rule in told["rules"]}
+    assert told["stages"]["light"]["of"] >= 10
     row = {"event": "item", "event_id": "n1", "time_ms": NOW_MS, "item_id": "new", "title": "peculiar armchair", "category": "lamp"}
     assert feed.add_items([row]) == 1
     assert feed.add_items([{**row, "time_ms": NOW_MS + 1, "deleted": True}]) == 1

@@ -17,6 +17,7 @@ from corkboard.feed.config import FeedConfig
 from corkboard.feed.home import Feed, RecommendRequest
 from corkboard.feed.search import LEXICAL, MEANING, LazyQueries, MeaningSide, QueryVectors, WordSide, falling
 from corkboard.retrieval.hybrid import fused
+from corkboard.retrieval.index import ExactIndex
 from corkboard.retrieval.lexical import LexicalIndex
 from feed.builders import NOW_MS, TOPICS, Small
 from feed.test_search import codes, search
@@ -89,6 +90,23 @@ def test_words_and_meaning_make_one_page(made):
     assert codes(page) >= {"by_meaning", "unknown_words"}
     for item_id, reason in zip(page.items.item_ids, page.items.reasons, strict=True):
         assert (reason == "Has what you searched for") == (LEXICAL in by_source[item_id])
+
+
+def test_a_product_is_found_by_the_better_of_its_two_vectors(made):
+    feed = made.feed()
+    asked, graph = of_lamps(feed), feed.parts.graph_vectors
+    products = np.zeros((len(feed.catalogue), graph.dim), np.float32)
+    cake, lamp = 2, 6  # one that the graph has far off, one that ItemSage has far off
+    products[cake], products[lamp] = asked, -asked
+    side = meaning(feed, ByHand(asked), products=ExactIndex(products, graph.space))
+    rows, cosines = side.nearest(LIGHTS, 1.0, 20, feed.catalogue.mask())
+    assert rows[0] == cake
+    assert cosines[0] == pytest.approx(1, abs=1e-5)
+    assert len(set(rows.tolist())) == len(rows) == 20
+    assert (np.diff(cosines) <= 0).all()
+    kept = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
+    assert kept.get(lamp, -2) == pytest.approx(float(graph.vectors_of(np.array([lamp]))[0] @ asked), abs=1e-5) or lamp not in kept
+    assert cake not in side.nearest(LIGHTS, 1.0, 20, np.arange(len(feed.catalogue)) != cake)[0]
 
 
 def test_filters_hold_inside_of_both(made):

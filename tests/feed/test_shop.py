@@ -85,6 +85,18 @@ def test_a_shelf_beside_an_item_belongs_to_the_item_also_where_that_can_not_be_b
     assert "no_match" not in codes(page)
 
 
+def test_what_is_explained_of_a_shelf_is_beside_an_item_where_the_shelf_is(shop: Small) -> None:
+    feed, pin = shop.feed(), "i213"
+    for page in (ask(feed, item_id=pin), ask(feed)):
+        told = [feed.explain(page.request_id, item_id) for item_id in page.items]
+        added = {rule["effect"].partition(" adds ")[0] for one in told for rule in one["rules"] if rule["rule"] == "relevance"}
+        beside = {one.get("beside") for one in told}
+        assert (beside, added) in (({pin}, {"how it belongs to the item beside"}), ({None}, set()))
+    page = ask(feed, user="stranger")
+    assert "nothing to buy" in feed.explain(page.request_id, "i003")["why"]
+    assert [rule["rule"] for rule in feed.explain(ask(feed, item_id="i214").request_id, "i214")["rules"]] == ["beside"]
+
+
 def test_a_tap_of_a_second_ago_turns_the_shelf(shop: Small) -> None:
     feed = shop.feed()
     before = ask(feed, user="new")

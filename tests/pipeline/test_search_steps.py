@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,10 @@ from corkboard.embeddings.searchsage import SearchSage
 from corkboard.pipeline import search_steps
 from corkboard.pipeline.plan import before_items_cut, plan
 from corkboard.settings import load_settings
+from corkboard.workspace import open_demo
 
 SPACE = Space("multibisage", "1")
+TINY = ["scale=tiny"]
 TITLES = ["red lamp", "blue lamp", "red tent", "blue tent"] * 6
 
 
@@ -39,7 +42,7 @@ def given_of(lake: NoPairs, monkeypatch) -> SimpleNamespace:
     monkeypatch.setattr(search_steps, "graph_vectors", lambda *_: table)
     monkeypatch.setattr("corkboard.embeddings.query_pairs.query_pairs", lambda *_: pl.DataFrame(schema=QUERY_PAIR_SCHEMA))
     small = {"width": 16, "heads": 1, "table_rows": 512, "batch": 16, "pool": 8, "training": {"steps": 30, "warmup_steps": 2}}
-    config = load_settings(overrides=[]).embeddings.searchsage.model_validate(small | {"text": {"min_count": 1}})
+    config = search_steps.QueryEncoderConfig.model_validate({"searchsage": small | {"text": {"min_count": 1}}})
     progress = lambda *at: told.append(at)  # noqa: E731
     return SimpleNamespace(
         lake=lake, artifacts={}, calendar=SimpleNamespace(item_cut_ms=1), config=config, seed=3, progress=progress, told=told
@@ -109,3 +112,17 @@ def test_the_world_is_built_with_an_encoder_of_queries(built):
     assert artifact.cut_ms == built.calendar().item_cut_ms
     assert artifact.metrics["pairs"] > 0
     assert -1 < artifact.config["least_similarity"] < artifact.config["sure_similarity"] <= 1
+
+
+def test_the_joint_form_is_a_choice_that_keeps_the_index(built, tmp_path):
+    shutil.copytree(built.folder, tmp_path / "ws")
+    few = [f"embeddings.omnisearchsage.{name}" for name in ("training.steps=6", "training.warmup_steps=1", "batch=64", "pool=32")]
+    joint = open_demo(tmp_path / "ws", overrides=[*TINY, "embeddings.joint_search=true", *few])
+    artifact = joint.builder().artifact("searchsage")
+    encoder = SearchSage.from_artifact(artifact)
+    before = built.releases.current().artifacts
+    assert artifact.config["joint"]
+    assert encoder.space in before["graph_index"].makes
+    assert artifact.makes == [encoder.own_space] != before["searchsage"].makes
+    assert np.linalg.norm(encoder.encode(["lamp"])[0]) == pytest.approx(1, abs=1e-4)
+    assert open_demo(tmp_path / "ws", overrides=TINY).builder().artifact("searchsage").key == before["searchsage"].key

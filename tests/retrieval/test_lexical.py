@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import gc
 import math
+import os
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -504,6 +509,60 @@ def test_the_index_lies_in_one_file_that_is_its_own(tmp_path: Path) -> None:
         index.search("navy", 1)
     with pytest.raises(CorkboardError, match="closed"):
         index.put(0, {"title": "x"})
+
+
+HOLDS_AN_INDEX = """
+from corkboard.retrieval.lexical import LexicalIndex
+index = LexicalIndex()
+index.put(0, {"title": "navy"})
+print(index._folder.path, flush=True)
+input()
+assert index.search("navy", 1).rows.tolist() == [0]
+index._connect().execute("SELECT count(*) FROM items")  # by its path, which is still there
+"""
+
+
+def held_elsewhere(folder: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A process that holds an index of its own below ``folder``, and where that lies."""
+    environ = {**os.environ, "TMPDIR": str(folder)}
+    held = subprocess.Popen([sys.executable, "-c", HOLDS_AN_INDEX], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert held.stdout is not None
+    return held, Path(held.stdout.readline().strip())
+
+
+def test_what_a_killed_process_leaves_goes_with_the_next_index_and_what_others_hold_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (living, held), (dead, left) = held_elsewhere(tmp_path), held_elsewhere(tmp_path)
+    dead.kill()
+    dead.wait()
+    assert {held, left} == set(tmp_path.iterdir())
+    mine, other = LexicalIndex(), LexicalIndex()
+    assert {held, mine._folder.path, other._folder.path} == set(tmp_path.iterdir())
+    living.communicate("go on\n", timeout=60)
+    assert living.returncode == 0
+    assert not held.exists()  # it ended by itself
+    other.close()
+    del mine
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_taken_for_left_before_it_is_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make, made = tempfile.mkdtemp, []
+
+    def unlucky(prefix: str) -> str:
+        made.append(make(prefix=prefix))
+        if len(made) == 1:
+            lexical._Folder._remove_left()  # what another process does meanwhile
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", unlucky)
+    index = index_of(["navy"])
+    assert [Path(path).exists() for path in made] == [False, True]
+    assert rows(index, "navy") == [0]
 
 
 def test_an_empty_index_answers() -> None:

@@ -93,6 +93,23 @@ def test_queries_are_read_from_what_was_served_seen_and_done(tmp_path: Path) -> 
     assert (made.tables["queries"].schema, len(made.tables["queries"]), made.metrics["queries"]) == (pl.Schema(QUERY_SCHEMA), 0, 0)
 
 
+def test_a_page_that_did_not_look_for_its_query_is_not_counted_nor_what_came_of_it(tmp_path: Path) -> None:
+    def row(n: int, request_id: str | None, **more: object) -> dict:
+        about = {"event_id": f"e{n}", "time_ms": NOW_MS + n, "surface": "search", "query": f"query {request_id}"}
+        return about | {"request_id": request_id, "user_id": f"u{n}", **more}
+
+    slots, click = [{"item_id": "i1", "position": 0}], {"action": "click", "item_id": "i1"}
+    tables = {
+        "served": [row(0, "bad", slots=slots, notes=["no_search"]), row(1, "good", slots=slots, notes=["no_words"])],
+        "impressions": [row(2, "bad", slots=slots), row(3, "good", slots=slots), row(4, "unserved", slots=slots)],
+        "actions": [row(5, "bad", **click), row(6, "good", **click), row(7, None, **click)],
+    }
+    ingest_frames(tmp_path, {name: frame(name, rows) for name, rows in tables.items()}, source="test")
+    found = asked_queries(Lake(tmp_path), CONFIG)
+    assert sorted(found["person"]) == ["u1", "u3", "u4", "u6", "u7"]
+    assert "query bad" not in set(found["text"])
+
+
 # ------------------------------------------------------------------------------------------------------ completions
 
 TITLES = ["Navy check shirt", "Navy check coat", "White shirt", "Velvet shorts", "Shiny velvet lamp", "Velvet lamp", "Велосипед красный"]

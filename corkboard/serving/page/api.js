@@ -43,7 +43,7 @@ async function call(method, path, body, options = {}) {
 
 const part = encodeURIComponent;
 
-export const recommend = (body) => call("POST", "/v1/recommend", body);
+export const recommend = (body, options) => call("POST", "/v1/recommend", body, options);
 /** A page of what looks like a picture that comes with it. */
 export function recommendLike(body, file) {
   const form = new FormData();

@@ -96,7 +96,7 @@ export class Drawer {
 }
 
 const STAGES = [["candidates", "Among the candidates"], ["light", "By the light ranker"], ["ranker", "By the full ranker"], ["page", "On the page, after diversity"]];
-const SOURCE = { pinnerformer: "Near to your taste over time", nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", pixie: "Often put together", pinnersage: "Near to one of your tastes", related_vectors: "Found beside things like it", related_content: "Like it by its content", visual: "Looks like the picture", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
+const SOURCE = { pinnerformer: "Near to your taste over time", nearest: "Like what you did lately", item_knn: "Liked by the same people", same_board: "On the same boards", pixie: "Often put together", pinnersage: "Near to one of your tastes", related_vectors: "Found beside things like it", related_content: "Like it by its content", visual: "Looks like the picture", itemsage: "To buy, near to what it was looked for by", lexical: "Has what was searched for", searchsage: "Means what was searched for", same_creator: "By the same creators", followed: "Creators you follow", fresh: "New items", popular_1d: "Popular today", popular_7d: "Popular this week", popular: "Popular", any: "Something else" };
 
 function why(item, told, reason) {
   const parts = [make("div", { className: "subject" }, thumb(item),

@@ -1,19 +1,20 @@
 // A feed: pages that flow without repeats, at home or beside an item. At home it flows anew below a card as soon as something was done.
 
-import { ApiError, newId, recommend, send } from "./api.js";
+import { ApiError, recommend } from "./api.js";
 import { Card, make } from "./cards.js";
 import { Masonry } from "./masonry.js";
+import { Seen } from "./seen.js";
 import { announce, toast } from "./toasts.js";
 
-const PAGE = 25, SEEN_MS = 1500, AHEAD_PX = 1400;
+const PAGE = 25, AHEAD_PX = 1400;
 
 export class Feed {
   /**
    * `asks` is the surface and, of a related one, the item; `send(body)` asks the server; `nothing` is said where there is nothing, or
-   * what it says of such an answer; without `onActed` it flows by itself.
+   * what it says of such an answer; without `onActed` it flows by itself. `shelf` stands above it and is filled when its first page is there.
    */
-  constructor({ box, tail, end, empty, asks, nothing, marks, act, noticed, onActed = null, send: ask = recommend }) {
-    Object.assign(this, { box, tail, end, empty, asks, nothing, marks, noticed, onActed, sendTo: ask });
+  constructor({ box, tail, end, empty, asks, nothing, marks, act, noticed, onActed = null, shelf = null, send: ask = recommend }) {
+    Object.assign(this, { box, tail, end, empty, asks, nothing, marks, noticed, onActed, shelf, sendTo: ask });
     this.act = (card, what) => act(card, what, this);
     this.cards = [];
     this.known = new Map(); // every card made for this person, so that one that comes back is the same one
@@ -30,19 +31,31 @@ export class Feed {
   /** Take it into view; what was done elsewhere meanwhile lets it flow now. */
   show() {
     this.shown = true;
-    for (const card of this.cards.filter((one) => this.marks.hidden.has(one.id))) this.drop(card); // hidden elsewhere
+    this.shelf?.show();
+    this.dropHidden();
     this.showMarks();
     this.relayout();
     const { pending } = this;
     this.pending = null;
-    if (pending && this.cards.includes(pending.card)) this.flowBelow(pending.card, pending.why);
+    if (pending?.above) queueMicrotask(() => this.flowBelowView(pending.why)); // once one stands where one stood
+    else if (pending && this.cards.includes(pending.card)) this.flowBelow(pending.card, pending.why);
     else if (!this.cards.length) this.more();
   }
 
-  hide() { this.shown = false; }
+  hide() {
+    this.shown = false;
+    this.shelf?.hide();
+  }
+
+  /** Take away what was hidden elsewhere. */
+  dropHidden() {
+    for (const card of this.cards.filter((one) => this.marks.hidden.has(one.id))) this.drop(card);
+    this.shelf?.dropHidden();
+  }
 
   close() {
     this.clear();
+    this.shelf?.close();
     this.seen.close();
     this.watcher.disconnect();
     this.masonry.close();
@@ -55,6 +68,7 @@ export class Feed {
     this.turn++; // what was asked for before comes too late
     this.loading = false;
     this.person = person;
+    this.shelf?.clear(person);
     for (const card of this.cards) card.element.remove();
     this.clearGhosts();
     this.cards = [];
@@ -84,9 +98,22 @@ export class Feed {
   /** `card`, or the item that this feed is beside, was acted on, which is `why` something else may fit now. */
   async after(card, why) {
     if (this.onActed) return this.onActed();
+    this.shelf?.stir();
     if (!this.shown) this.pending = { card, why };
     else if (this.cards.includes(card)) await this.flowBelow(card, why);
     else await this.restart();
+  }
+
+  /** Something above all of it was acted on: what is in view stays. */
+  async afterAbove(why) {
+    if (this.shown) await this.flowBelowView(why);
+    else this.pending ||= { above: true, why };
+  }
+
+  async flowBelowView(why) {
+    const bottom = innerHeight - this.box.getBoundingClientRect().top;
+    const last = this.cards.filter((card) => card.y < bottom).at(-1) || this.cards[0];
+    if (last) await this.flowBelow(last, why);
   }
 
   /** Ask anew for what comes after `card`: all above it stays, all below it flows from what is known now. */
@@ -160,6 +187,7 @@ export class Feed {
     this.done = !page.next_cursor || (!added.length && !page.items.length);
     this.sayEmpty(page);
     this.relayout();
+    if (this.cards.length) this.shelf?.load(); else if (this.done) this.shelf?.vanish();
     if (flow && !added.length && !this.done) queueMicrotask(() => this.more());
     this.watcher.unobserve(this.tail); // a tail that is still near after this page says so again
     this.watcher.observe(this.tail);
@@ -195,6 +223,7 @@ export class Feed {
 
   showMarks() {
     for (const card of this.known.values()) card.showMarks();
+    this.shelf?.showMarks();
   }
 
   showGhosts() {
@@ -233,62 +262,8 @@ export class Feed {
       const button = make("button", { className: "pill strong", textContent: "Try again", onclick: () => this.restart() });
       this.empty.replaceChildren(make("h2", { textContent: "The feed could not be loaded" }), make("p", { textContent: error.kindly }), button);
       this.empty.hidden = false;
+      this.shelf?.vanish();
       this.relayout();
     } else toast(error.kindly, { bad: true, action: again, id: "trouble", ms: 12000 });
-  }
-}
-
-/** The surface a card is on, the item it is beside, the picture it looks like and what was searched for, as events tell it. */
-export const contextOf = ({ surface, beside, image, query }) => ({ surface, ...(query ? { query } : {}), ...(beside ? { context_item_id: beside } : {}), ...(image ? { context_image_hash: image } : {}) });
-
-/** Tells the server what was really on the screen: each slot once, some seconds after it came into view. */
-class Seen {
-  constructor(person) {
-    this.person = person;
-    this.cards = new Map();
-    this.waiting = [];
-    this.told = new Set();
-    this.observer = new IntersectionObserver((entries) => {
-      for (const entry of entries) if (entry.isIntersecting) this.note(this.cards.get(entry.target));
-    }, { threshold: 0.5 });
-    this.left = () => this.flush();
-    addEventListener("pagehide", this.left);
-  }
-
-  close() {
-    this.observer.disconnect();
-    removeEventListener("pagehide", this.left);
-  }
-
-  watch(card) {
-    this.cards.set(card.picture, card);
-    this.observer.unobserve(card.picture);
-    this.observer.observe(card.picture);
-  }
-
-  forget(card) {
-    this.observer.unobserve(card.picture);
-    this.cards.delete(card.picture);
-  }
-
-  note(card) {
-    const name = card && `${card.place.request} ${card.id}`;
-    if (!card || this.told.has(name)) return;
-    this.told.add(name);
-    this.waiting.push({ place: card.place, slot: { item_id: card.id, position: card.place.position, score: card.slot.score, source: card.slot.source.join(",") || null } });
-    this.timer ||= setTimeout(() => this.flush(), SEEN_MS);
-  }
-
-  flush() {
-    clearTimeout(this.timer);
-    this.timer = null;
-    const shown = new Map();
-    for (const { place, slot } of this.waiting) {
-      if (!shown.has(place.request)) shown.set(place.request, { event: "impression", event_id: newId(), time_ms: Date.now(), request_id: place.request, ...contextOf(place), ...this.person().fields, slots: [] });
-      shown.get(place.request).slots.push(slot);
-    }
-    this.waiting = [];
-    const events = [...shown.values()];
-    if (events.length) send(events, { keepalive: true }).catch((error) => console.warn("Impressions were not kept:", error.message));
   }
 }

@@ -5,6 +5,7 @@ import { humane, KEYS, make, priceOf, shortId, titleOf } from "./cards.js";
 import { Feed } from "./feed.js";
 import { icon } from "./icons.js";
 import { hasPicture, picture } from "./pictures.js";
+import { Shelf } from "./shelf.js";
 import { announce } from "./toasts.js";
 
 const LONG_MS = 10_000;
@@ -40,11 +41,13 @@ export class ItemPage {
     this.hint = make("div", { className: "hint", hidden: true });
     const parts = { box: make("div", { className: "feed", role: "region", "aria-label": "More like this", "aria-busy": "true" }), tail: make("div", { className: "tail", "aria-hidden": "true" }),
       end: make("p", { className: "end", hidden: true, textContent: "That is all there is like this." }), empty: make("div", { className: "empty", hidden: true }) };
+    const aside = make("section", { className: "shelf", "aria-label": "To buy beside this" });
+    const shelf = new Shelf(aside, { title: "To buy beside this", asks: { surface: "shop", item_id: this.id }, marks: this.marks, act: this.act, noticedRelease: this.noticedRelease, onActed: () => this.offer() });
     this.element = make("section", { className: "item-page", hidden: true, "data-item": this.id },
-      make("button", { className: "pill back", type: "button", onclick: back }, icon("back"), "Back"), this.sheet,
+      make("button", { className: "pill back", type: "button", onclick: back }, icon("back"), "Back"), this.sheet, aside,
       this.heading, make("div", { className: "fresh-row" }, this.fresh), this.hint, parts.box, parts.tail, parts.end, parts.empty);
     this.feed = new Feed({
-      ...parts, asks: { surface: "related", item_id: this.id }, marks: this.marks, act: this.act, noticed: (page) => this.noticed(page), onActed: () => this.offer(),
+      ...parts, asks: { surface: "related", item_id: this.id }, marks: this.marks, act: this.act, noticed: (page) => this.noticed(page), onActed: () => this.offer(), shelf,
       nothing: { title: "Nothing is like this yet", text: "As soon as people put it together with something, it is here." },
     });
   }
@@ -68,6 +71,8 @@ export class ItemPage {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.missing = error.status === 404 ? "It may be gone, or it has not come in yet." : error.kindly;
+      this.feed.shelf?.close();
+      this.feed.shelf = null; // nothing is beside what is not here
     }
     if (this.closed) return;
     this.showSheet();

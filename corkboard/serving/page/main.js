@@ -3,7 +3,7 @@
 import { ApiError, forget, health, newId, send, setKey, userState } from "./api.js";
 import { labelOf, make, titleOf } from "./cards.js";
 import { Drawer } from "./drawer.js";
-import { contextOf, Feed } from "./feed.js";
+import { Feed } from "./feed.js";
 import { icon } from "./icons.js";
 import { ItemPage } from "./item.js";
 import { fitting, LookPage, TAKEN } from "./look.js";
@@ -12,6 +12,8 @@ import { People } from "./people.js";
 import { Person } from "./person.js";
 import { SearchPage } from "./results.js";
 import { SearchBox } from "./search.js";
+import { contextOf } from "./seen.js";
+import { Shelf } from "./shelf.js";
 import { announce, toast } from "./toasts.js";
 import { searchPlace, Views } from "./views.js";
 
@@ -37,7 +39,8 @@ let locked = false; // the server wants a key that this tab doesn't have
 const marks = new Marks();
 const drawer = new Drawer({ element: byId("drawer"), knownButton: byId("known-button"), person: () => person });
 const nothing = { title: "Nothing to show yet", text: "There are no items that this person may see. Add some, or look at the feed as somebody else." };
-const feed = new Feed({ box: byId("feed"), tail: byId("tail"), end: byId("end"), empty: byId("empty"), asks: { surface: "home" }, nothing, marks, act, noticed });
+const shelf = new Shelf(byId("shelf"), { title: "Shop for you", asks: { surface: "shop" }, marks, act, noticedRelease, onActed: (card, why) => { shelf.stir(card); return feed.afterAbove(why); } });
+const feed = new Feed({ box: byId("feed"), tail: byId("tail"), end: byId("end"), empty: byId("empty"), asks: { surface: "home" }, nothing, marks, act, noticed, shelf });
 const home = {
   place: null, title: "Corkboard", feed,
   get idle() { return Boolean(feed.person) && !feed.cards.length && !feed.loading; },
@@ -95,9 +98,9 @@ const ACTS = { save, hide, follow, open, why: (card) => drawer.openWhy(card), lo
 
 function act(card, what, where) { return ACTS[what](card, where); }
 
-/** Something was done to a card of the feed `where`, or to the item that it is beside. Home follows when one is back there. */
+/** Something was done to a card of the feed or shelf `where`, or to the item that it is beside. Home follows when one is back there. */
 function acted(card, why, where) {
-  if (where !== feed && feed.cards.includes(home.left)) feed.after(home.left, why);
+  if (where !== feed && where !== shelf) [feed, shelf].find((one) => one.cards.includes(home.left))?.after(home.left, why);
   return where.after(card, why);
 }
 
@@ -125,6 +128,7 @@ async function hide(card, where) {
   const before = where.cards[at - 1] || null, next = where.cards[at + 1];
   const inside = card.element.contains(document.activeElement);
   where.drop(card);
+  views.now.feed.dropHidden(); // it may be there twice, on the shelf and below it
   if (inside && next) next.picture.focus({ preventScroll: true });
   if (!(await tell(event))) return where.putBack(card, at);
   toast(`“${titleOf(card.item)}” is hidden`, { id: "hidden", ms: 8000, action: { label: "Undo", run: () => unhide(card, at, event.event_id, where) } });

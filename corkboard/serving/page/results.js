@@ -10,6 +10,7 @@ import { searchPlace } from "./views.js";
 
 const MOST_CATEGORIES = 8;
 const QUIET = "The best matches first, in an order that fits you.";
+const BY_WORDS = "lexical"; // the source of what has the words
 
 /** What is told behind the sentence of a note. */
 const detailOf = (page, ...codes) => page.notes.filter((note) => codes.includes(note.code)).map((note) => /\((.*)\)$/s.exec(note.text)?.[1] || "").join(" ");
@@ -111,6 +112,7 @@ export class SearchPage {
 
   noticed(page) {
     this.noticedRelease(page);
+    this.leaveReasonsOut(page.items);
     if (page.askedWith) return;
     const priced = page.items.map((slot) => slot.item).find((item) => item.currency);
     if (priced) this.currency = priced.currency;
@@ -120,6 +122,12 @@ export class SearchPage {
     this.head.classList.toggle("bare", !page.items.length && !this.filtered); // what is said instead says it all
   }
 
+  /** That it has the words can be seen, and what all have in common is said above them. */
+  leaveReasonsOut(slots) {
+    const same = slots.length > 1 && new Set(slots.map((slot) => slot.reason)).size === 1;
+    for (const slot of slots) if (same || slot.source.includes(BY_WORDS)) slot.reason = null;
+  }
+
   explain(page) {
     const codes = page.notes.map((note) => note.code), detail = detailOf(page, "corrected", "unknown_words");
     const missing = /Nothing has ([^.]+)\./s.exec(detail)?.[1];
@@ -127,6 +135,9 @@ export class SearchPage {
     const said = [];
     if (corrections.length) said.push(meant ? `Nothing here is called ${wrong}.` : detail);
     if (missing && (meant || !corrections.length)) said.push(`Nothing here has ${missing}; this is for the other words.`);
+    if (codes.includes("no_words")) said.push(detailOf(page, "no_words").includes("The filter removed") ? "Nothing with these words is left inside these filters; these were found by what they mean." : "Nothing has these words; these were found by what they mean.");
+    else if (codes.includes("no_words_index")) said.push("Words can't be looked for at the moment; these were found by what they mean.");
+    else if (codes.includes("by_meaning") && !said.length) said.push(`${QUIET} Some were found by what they mean.`);
     if (codes.includes("no_search")) said.push("Search doesn't work at the moment, so this is what your feed would show.");
     if (codes.includes("store_unreachable")) said.push("What you did before can't be read at the moment, so the order is the same for everybody.");
     this.say(meant && page.items.length ? `Showing results for “${meant}”` : `Results for “${this.query}”`, !page.items.length ? "" : said.join(" ") || QUIET);
