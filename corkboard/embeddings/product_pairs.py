@@ -36,12 +36,14 @@ _KINDS = {"related": "image", "search": "text"}
 _ORIGIN = ("surface", "query", "context_item_id")
 
 
-def product_pairs(lake: Lake, until_ms: int, config: ItemSageConfig | None = None, seed: int = 0) -> pl.DataFrame:
-    """What was done with products strictly before ``until_ms``: a frame of :data:`PRODUCT_PAIR_SCHEMA`, oldest first, of all tasks.
+def product_pairs(lake: Lake, until_ms: int, config: ItemSageConfig | None = None, seed: int = 0, since_ms: int = 0) -> pl.DataFrame:
+    """What was done with products from ``since_ms`` on, strictly before ``until_ms``: a frame of :data:`PRODUCT_PAIR_SCHEMA`, of all tasks,
+    oldest first.
 
     Where an action does not say its query, the page that it names does. A cart or checkout at the merchant that neither says is the
     doing of the user's last click on the product, at most ``attribution_days`` before, wherever that was: after a click on the home
-    page it makes no pair. What was taken back before ``until_ms`` is left out, and a click that was taken back explains nothing. What one
+    page it makes no pair. What was taken back before ``until_ms`` is left out, and a click that was taken back explains nothing; so is
+    what was done on a search that became a home page. What one
     user did twice with one product for one query counts once, the first time. A product is in ``cap_per_item`` pairs of a task at most,
     drawn at random by ``seed``. Raises :class:`LeakError` where ``until_ms`` lies behind the end of the lake's view.
     """
@@ -49,6 +51,7 @@ def product_pairs(lake: Lake, until_ms: int, config: ItemSageConfig | None = Non
     products = products_of(lake.items(before_ms=until_ms)).select("tenant", "item_id").unique()
     actions = lake.actions(end_ms=until_ms).filter(pl.col("action").is_in(list(_ACTIONS))).with_columns(user=user_key_expr())
     actions = actions.join(products, on=["tenant", "item_id"], how="semi", maintain_order="left")
+    actions = actions.join(unsearched(lake.served(end_ms=until_ms)), on=["tenant", "request_id"], how="anti", maintain_order="left")
     actions = _attributed(_with_pages(actions, lake, until_ms), config.attribution_days)
     said = actions["query"].drop_nulls().unique().to_list()
     words = pl.col("query").replace_strict(said, list(map(query_text, said)), default=None, return_dtype=pl.String)
@@ -62,6 +65,7 @@ def product_pairs(lake: Lake, until_ms: int, config: ItemSageConfig | None = Non
     asked = (pl.col("query") != "") | (pl.col("query_item_id") != pl.col("item_id"))  # to choose what one looks at says nothing
     pairs = pairs.filter(asked).sort("time_ms", "event_id", "item_id")
     pairs = pairs.unique(["tenant", "user", "task", "query", "query_item_id", "item_id"], keep="first", maintain_order=True)
+    pairs = pairs.filter(pl.col("time_ms") >= since_ms)
     return _capped(pairs.select(list(PRODUCT_PAIR_SCHEMA)), config.cap_per_item, seed)
 
 
@@ -72,7 +76,6 @@ def _with_pages(actions: pl.DataFrame, lake: Lake, until_ms: int) -> pl.DataFram
         return actions
     keys = ["tenant", "request_id"]
     pages = pl.concat([rows.select(*keys, *_ORIGIN) for rows in (lake.impressions(end_ms=until_ms), lake.served(end_ms=until_ms))])
-    pages = pages.join(unsearched(lake.served(end_ms=until_ms)), on=keys, how="anti")
     told = pages.unique(keys, keep="first", maintain_order=True).rename({name: f"page_{name}" for name in _ORIGIN})
     found = actions.join(told, on=keys, how="left", maintain_order="left")
     return found.with_columns(_filled(silent, "page_")).drop([f"page_{name}" for name in _ORIGIN])

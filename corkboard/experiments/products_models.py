@@ -240,9 +240,8 @@ class ProductBench:
         if one.tokens == "pictures":
             read = asked = placed.by_features
         learned, inputs = (ProductInputs.of(self.products, product_images(self.products, placed.table(each))) for each in (read, asked))
-        pairs = product_pairs(self.sealed, self.cut_ms, settings, self.seed)
-        if earlier:
-            pairs = pairs.filter(pl.col("time_ms") >= self.world.calendar.last_quarter_ms(self.cut_ms))
+        since_ms = self.world.calendar.last_quarter_ms(self.cut_ms) if earlier else 0
+        pairs = product_pairs(self.sealed, self.cut_ms, settings, self.seed, since_ms)
         texts = pairs["query"].drop_nulls().unique().sort().to_list()
         queries = EmbeddingTable(texts, self.searchsage(one.space).encode(texts), placed.space)
         there = learned.take(np.flatnonzero([item_id in self.known for item_id in inputs.item_ids]))

@@ -46,7 +46,9 @@ class PageFilter:
 
 
 def parse_filter(raw: Mapping[str, Any] | None) -> PageFilter:
-    """Raises :class:`InputError` for an unknown key, naming the nearest known one, and for a value of the wrong kind."""
+    """Raises :class:`InputError` for an unknown key, naming the nearest known one, and for a value, or a filter, of the wrong kind."""
+    if raw is not None and not isinstance(raw, Mapping):
+        raise InputError("The filter has a wrong form", found=repr(raw)[:100], expected="an object of keys and values")
     if not raw:
         return PageFilter()
     for key in raw:

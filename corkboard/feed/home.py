@@ -25,7 +25,7 @@ from corkboard.feed.config import ExplorationConfig, FeedConfig
 from corkboard.feed.cursor import Cursor, chain_of, read_cursor
 from corkboard.feed.diversity import spread, standardise
 from corkboard.feed.explain import explain
-from corkboard.feed.filters import PageFilter, parse_filter
+from corkboard.feed.filters import PageFilter
 from corkboard.feed.live_saves import LiveSaves, news_since
 from corkboard.feed.page import Note, Page, RecommendRequest, note
 from corkboard.feed.parts import FeedParts, LiveItems, load_parts
@@ -229,7 +229,7 @@ class Feed:
     def _arrive(self, request: RecommendRequest) -> _Moment:
         started = time.perf_counter()
         self._check(request)
-        wanted = parse_filter(filter_of(request))
+        wanted = filter_of(request)
         pictured, unknown_picture = asked_row(request, self.catalogue)
         beside, unknown = asked_beside(request, self.parts.items)
         beside, unknown = max(beside, pictured), unknown or unknown_picture
@@ -297,6 +297,8 @@ class Feed:
             if len(found) < moment.request.k:
                 moment.note("few_pictures")
             return found
+        if moment.recipe.surface == SEARCH and moment.request.tenant != self.parts.tenant:  # what the words are is not for others either
+            return self._brought(moment, Retrieval([]), asked)
         if moment.recipe.surface == SEARCH:
             matched = self._matching(moment, asked)
             if matched is not None:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from corkboard.errors import InputError
@@ -77,11 +78,11 @@ class RankRequest:
         if twice:
             hint = "Send every item once; which of its places counts is for you to say."
             raise InputError("An item is in the list more than once", found=twice[:10], expected="distinct item ids", hint=hint)
-        if self.scores is not None and (len(self.scores) != n or not all(math.isfinite(score) for score in self.scores)):
+        if self.scores is not None and (len(self.scores) != n or not all(map(_finite, self.scores))):
             raise InputError("The scores do not go with the items", found=f"{len(self.scores)} scores", expected=f"{n} finite numbers")
-        if weight is not None and not 0 <= weight <= MAX_RELEVANCE_WEIGHT:
+        if weight is not None and not (_finite(weight) and 0 <= weight <= MAX_RELEVANCE_WEIGHT):
             raise InputError("relevance_weight has a wrong value", found=weight, expected=f"0 to {MAX_RELEVANCE_WEIGHT:g}")
-        if not all(math.isfinite(value) for value in (self.weights or {}).values()):
+        if not all(map(_finite, (self.weights or {}).values())):
             raise InputError("A utility weight has a wrong value", found=self.weights, expected="finite numbers by action")
         if self.k is not None and self.k < 1:
             raise InputError("A list needs at least one item", found=self.k, expected="k >= 1")
@@ -170,6 +171,14 @@ class RankedList:
             item["explanation"] = explanation
         notes = [{"code": entry.code, "text": entry.text} for entry in self.notes]
         return {"request_id": self.request_id, "release": self.release, "items": items, "notes": notes}
+
+
+def _finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def as_given(request: RankRequest) -> list[RankedItem]:

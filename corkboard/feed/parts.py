@@ -222,31 +222,35 @@ class LiveItems:
 
     def __init__(self, parts: FeedParts):
         self._parts = parts
-        self._times: dict[str, int] = {}
+        self._known: dict[str, tuple[int, tuple[str | None, ...]]] = {}
+        """When each item was last told of, UTC ms, and by which events of that moment."""
         self._lock = threading.Lock()
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Take item rows in any order, any number of times; of one item the newest counts. Returns how many were taken."""
+        """Take item rows in any order, any number of times; of one item the newest counts, of the same moment the later. Returns how many
+        were taken. What could not be taken may be given again."""
         newest: dict[str, Mapping[str, Any]] = {}
+        known: dict[str, tuple[int, tuple[str | None, ...]]] = {}
         with self._lock:
             for row in rows:
-                before = self._times.get(row["item_id"])
-                if row.get("tenant", DEFAULT_TENANT) == self._parts.tenant and (before is None or row["time_ms"] > before):
-                    newest[row["item_id"]] = row
-                    self._times[row["item_id"]] = row["time_ms"]
-            for row in newest.values():
-                if row.get("deleted"):
-                    self._remove(row["item_id"])
+                item_id, time_ms, event = row["item_id"], row["time_ms"], row.get("event_id")
+                last, events = known.get(item_id) or self._known.get(item_id, (time_ms, ()))
+                again = time_ms == last and event in events
+                if row.get("tenant", DEFAULT_TENANT) != self._parts.tenant or time_ms < last or again:
+                    continue
+                newest[item_id] = row
+                known[item_id] = (time_ms, (*events, event) if time_ms == last else (event,))
+            self._remove([row["item_id"] for row in newest.values() if row.get("deleted")])
             self._put([row for row in newest.values() if not row.get("deleted")])
+            self._known |= known
         return len(newest)
 
-    def _remove(self, item_id: str) -> None:
-        row = self._parts.catalogue.remove(item_id)
-        self._parts.words.remove(row)
+    def _remove(self, item_ids: list[str]) -> None:
+        rows = [row for item_id in item_ids if (row := self._parts.catalogue.remove(item_id)) >= 0]
+        self._parts.words.remove_all(rows)
         side = self._parts.items
         for index in (side.index, side.embedding, side.graph, side.products):
-            if row >= 0 and isinstance(index, OverlayIndex):
-                index.remove(row)
+            _remove_all(index, rows)
 
     def _put(self, items: list[Mapping[str, Any]]) -> None:
         """Catalogue, vectors of each kind into their overlays, and last the light ranker's item side.
@@ -258,36 +262,47 @@ class LiveItems:
         if not items:
             return
         rows = [self._row(item) for item in items]
-        for row, item in zip(rows, items, strict=True):
-            self._parts.words.put(row, item)
+        parts.words.put_all(rows, items)
         parts.visual.put(rows, items)
         made = [table for table in (self._contents(_frame(items)),) if table is not None]
         if made and parts.graph_encoder is not None:
             made.append(EmbeddingTable(ids, self._placed(rows, made[0], parts.graph_encoder), parts.graph_encoder.space))
         for table in made:
             for index in (parts.items.index, parts.items.graph):
-                _add_all(index, rows, table)
+                _add_all(index, rows, table.vectors, table.space)
             if parts.item_tower is not None and parts.item_tower.content_space == table.space:
                 embeddings = parts.item_tower.encode_items(ids, table.vectors)
-                _add_all(parts.items.embedding, rows, EmbeddingTable(ids, embeddings, parts.item_tower.space))
-        if len(made) > 1:
-            self._sell(rows, items, made[1])
+                _add_all(parts.items.embedding, rows, embeddings, parts.item_tower.space)
+        self._sell(rows, items, made[1] if len(made) > 1 else None)
         self._guess(items)
         if parts.light is not None:
             parts.light.refresh(np.array(rows, np.int64))
 
-    def _sell(self, rows: list[int], items: list[Mapping[str, Any]], placed: EmbeddingTable) -> None:
-        """Vectors of what can be bought into their overlay; what can not any more is taken out of it."""
+    def _sell(self, rows: list[int], items: list[Mapping[str, Any]], placed: EmbeddingTable | None) -> None:
+        """Vectors of what can be bought into their overlay; what can not any more is taken out of it, also where nothing new can be placed.
+
+        What the release has keeps its own vector, which read all its pictures. Without ``placed``, vectors of the graph, nothing is new.
+        """
+        from corkboard.embeddings.product_inputs import products_of
+
         products, encoder = self._parts.items.products, self._parts.product_encoder
-        if not isinstance(products, OverlayIndex) or encoder is None:
+        if not isinstance(products, OverlayIndex):
+            return
+        frame, row_of = _frame(items), {item["item_id"]: row for row, item in zip(rows, items, strict=True)}
+        sold = products_of(frame)
+        _remove_all(products, [row_of[item_id] for item_id in set(row_of) - set(sold["item_id"])])
+        before = products.base.vectors_of(np.array([row_of[item_id] for item_id in sold["item_id"]], np.int64))
+        kept = before.any(axis=1)
+        _add_all(products, [row_of[item_id] for item_id in sold.filter(kept)["item_id"]], before[kept], products.space)
+        new = sold.filter(~kept)
+        if placed is None or encoder is None or new.is_empty():
             return
         try:
-            vectors = encoder.vectors(_frame(items), placed)
+            vectors = encoder.vectors(new, placed)
         except Exception as error:  # a network of another version may fail in any way, and the item is found otherwise
             log.warning("New products could not be placed: %s", error)
             return
-        for row, vector in zip(rows, vectors, strict=True):
-            products.add(row, vector, products.space)
+        _add_all(products, [row_of[item_id] for item_id in new["item_id"]], vectors, products.space)
 
     def _guess(self, items: list[Mapping[str, Any]]) -> None:
         """What the items leave unsaid, guessed again."""
@@ -339,11 +354,18 @@ def _frame(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([{name: item.get(name) for name in schema} for item in items], schema=schema)
 
 
-def _add_all(index: Index | None, rows: list[int], table: EmbeddingTable) -> None:
-    """Put the vectors of ``table`` into an overlay of its space; any other index stays as it is."""
-    if isinstance(index, OverlayIndex) and index.space == table.space:
-        for row, vector in zip(rows, table.vectors, strict=True):
-            index.add(row, vector, table.space)
+def _add_all(index: Index | None, rows: list[int], vectors: np.ndarray, space: Space) -> None:
+    """Put ``vectors`` into an overlay of their space; any other index stays as it is."""
+    if isinstance(index, OverlayIndex) and index.space == space:
+        for row, vector in zip(rows, vectors, strict=True):
+            index.add(row, vector, space)
+
+
+def _remove_all(index: Index | None, rows: list[int]) -> None:
+    """Take rows out of an overlay."""
+    if isinstance(index, OverlayIndex):
+        for row in rows:
+            index.remove(row)
 
 
 def _cold(encoder: MultiBiSage, contents: EmbeddingTable) -> np.ndarray:

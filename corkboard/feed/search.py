@@ -31,7 +31,7 @@ from corkboard.retrieval.blend import Retrieved
 from corkboard.retrieval.candidates import CandidateRequest
 from corkboard.retrieval.config import FusionConfig
 from corkboard.retrieval.hybrid import Ranking, fused
-from corkboard.retrieval.index import Index
+from corkboard.retrieval.index import Found, Index
 from corkboard.retrieval.lexical import LexicalAnswer, LexicalIndex
 
 log = logging.getLogger("corkboard.feed")
@@ -116,21 +116,25 @@ class WordSide:
     index: LexicalIndex | None = None
     notes: tuple[Note, ...] = ()
 
-    def put(self, row: int, item: Mapping[str, Any]) -> None:
-        """The item at a catalogue row has these words from now on. A disk that is full loses them, and not the item."""
-        if self.index is not None:
+    def put_all(self, rows: Sequence[int], items: Sequence[Mapping[str, Any]]) -> None:
+        """The items at these catalogue rows have these words from now on; one that is not available has none, for nothing is to be
+        suggested or corrected by it. A disk that is full loses words, and not items."""
+        offered = [(row, item) for row, item in zip(rows, items, strict=True) if item.get("available") is not False]
+        if self.index is not None and offered:
             try:
-                self.index.put(row, item)
+                self.index.put_all(*zip(*offered, strict=True))
             except sqlite3.Error as error:
-                log.warning("The words of an item could not be written: %s", error)
+                log.warning("The words of %d items could not be written: %s", len(offered), error)
+        self.remove_all([row for row, item in zip(rows, items, strict=True) if item.get("available") is False])
 
-    def remove(self, row: int) -> None:
-        """The item at a catalogue row is gone."""
-        if self.index is not None and row >= 0:
+    def remove_all(self, rows: Sequence[int]) -> None:
+        """The items at these catalogue rows are gone; a row below 0 is none."""
+        gone = [row for row in rows if row >= 0]
+        if self.index is not None and gone:
             try:
-                self.index.remove(row)
+                self.index.remove_all(gone)
             except sqlite3.Error as error:  # a row that is gone is in no mask of what is allowed, so it is not found all the same
-                log.warning("The words of an item could not be taken out: %s", error)
+                log.warning("The words of %d items could not be taken out: %s", len(gone), error)
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,9 @@ class MeaningSide:
     """What a release brings to find meanings; ``notes`` say what is missing, on pages of this surface alone.
 
     ``index`` holds the items in the space that the encoder's vectors are compared in, ``products`` the ItemSage vectors of what can be
-    bought in the same one, both with live items. An item with a lower cosine than
-    ``least`` does not match. ``known`` are the words that the encoder has learned from, None for all there are. A query without any of them
-    is near to something, too, by the letters that it shares with others: it has an answer only where the nearest item reaches ``sure``.
+    bought in the same one, both with live items. An item with a lower cosine than ``least`` does not match. ``known`` are the words that
+    the encoder has learned from, None for all there are. A query without any of them is near to something, too, by the letters that it
+    shares with others: it has an answer only where the nearest item in ``index`` reaches ``sure``, which was measured there.
     """
 
     encoder: LazyQueries | None = None
@@ -171,22 +175,22 @@ class MeaningSide:
         vector = self.encoder.vector(text)
         if not vector.any():
             return NOTHING
-        rows, cosines = self._found(vector[None], k, allowed)
-        if not share and cosines.max(initial=-1.0) < self.sure:
+        near = [index.search(vector[None], k, allowed, index.space) for index in (self.index, self.products) if index is not None]
+        if not share and near[0][1].max(initial=-1.0) < self.sure:
             return NOTHING
+        rows, cosines = _best(near, k)
         match = cosines >= (self.least if least is None else least)
         return rows[match], cosines[match]
 
-    def _found(self, vector: np.ndarray, k: int, allowed: np.ndarray) -> Ranking:
-        """The k nearest of all items; what can be bought by the better of its own vector and that of the graph."""
-        assert self.index is not None
-        near = [index.search(vector, k, allowed, index.space) for index in (self.index, self.products) if index is not None]
-        rows, cosines = (np.concatenate([each[part][0] for each in near]) for part in (0, 1))
-        order = np.argsort(-cosines, kind="stable")
-        _, first = np.unique(rows[order], return_index=True)
-        best = order[np.sort(first)]
-        best = best[rows[best] >= 0][:k]
-        return rows[best], cosines[best]
+
+def _best(near: Sequence[Found], k: int) -> Ranking:
+    """The k nearest of what one query found in several indexes; a row by the best of its cosines."""
+    rows, cosines = (np.concatenate([each[part][0] for each in near]) for part in (0, 1))
+    order = np.argsort(-cosines, kind="stable")
+    _, first = np.unique(rows[order], return_index=True)
+    best = order[np.sort(first)]
+    best = best[rows[best] >= 0][:k]
+    return rows[best], cosines[best]
 
 
 NOTHING: Ranking = (np.empty(0, np.int64), np.empty(0, np.float32))

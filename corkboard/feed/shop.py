@@ -8,13 +8,15 @@ and, with a query's vector, a search.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corkboard.artifacts import EmbeddingTable
+from corkboard.errors import InputError
+from corkboard.feed.filters import PageFilter, parse_filter
 from corkboard.feed.page import Note, RecommendRequest
 from corkboard.ranking.features import SHOP
 from corkboard.retrieval.blend import Retrieval
@@ -68,6 +70,14 @@ class LazyProducts:
         return vectors
 
 
-def filter_of(request: RecommendRequest) -> Mapping[str, Any] | None:
-    """The request's filter; in the shop it lets through only what can be bought."""
-    return {**(request.filter or {}), "sold": True} if request.surface == SHOP else request.filter
+def filter_of(request: RecommendRequest) -> PageFilter:
+    """The request's filter; in the shop it lets through only what can be bought.
+
+    Raises :class:`InputError` for a filter that is not understood, and in the shop for ``sold`` false.
+    """
+    wanted = parse_filter(request.filter)
+    if request.surface != SHOP:
+        return wanted
+    if (request.filter or {}).get("sold") is False:
+        raise InputError("The shop holds only what is sold", found=False, expected="sold: true, or leave it out")
+    return replace(wanted, items=wanted.items.model_copy(update={"sold": True}))

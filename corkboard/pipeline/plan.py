@@ -174,16 +174,23 @@ def plan(settings: Settings) -> Plan:
 
 
 def _first(settings: Settings, content: ContentConfig, index: IndexConfig) -> list[Step]:
+    catalogue = ("corkboard.retrieval.catalogue", "corkboard.retrieval.attributes")
     return [
-        Step("catalogue", make_catalogue, uncut, CatalogueConfig(tenant=settings.tenant), code=("corkboard.retrieval.catalogue",)),
+        Step(
+            "catalogue",
+            make_catalogue,
+            uncut,
+            CatalogueConfig(tenant=settings.tenant),
+            code=("corkboard.retrieval.catalogue", "corkboard.retrieval.attributes"),
+        ),
         Step(
             query_steps.QUERIES,
             query_steps.make_queries,
             end,
             query_steps.QueriesStepConfig(tenant=settings.tenant, min_people=max(5, settings.retrieval.lexical.min_people)),
-            code=("corkboard.learning.query_text", "corkboard.learning.text"),
+            code=("corkboard.learning.query_text", "corkboard.learning.text", "corkboard.embeddings.query_pairs"),
         ),
-        Step("lexical", search_steps.make_texts, uncut, settings.retrieval.lexical),
+        Step("lexical", search_steps.make_texts, uncut, settings.retrieval.lexical, code=("corkboard.retrieval.lexical",)),
         Step("stats", make_stats, end, code=("corkboard.retrieval.item_stats",)),
         Step("states", make_states, uncut, settings.state.limits, code=("corkboard.state.user_state", "corkboard.state.replay")),
         Step("content", hash_content, uncut, content, variant="hashed", code=("corkboard.embeddings",)),
@@ -209,7 +216,8 @@ def _co_engagement(knn: ItemKNNConfig, boards: BoardConfig) -> list[Step]:
 
 
 def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
-    towers = ("corkboard.embeddings", "corkboard.learning", "corkboard.graph", "corkboard.pipeline.graph_steps")
+    steps = ("graph_steps", "learned", "product_steps", "visual_steps")
+    towers = ("corkboard.embeddings", "corkboard.learning", "corkboard.graph", *(f"corkboard.pipeline.{name}" for name in steps))
     return [
         Step("content", train_content, before_items_cut, content, code=towers),
         Step(
@@ -277,7 +285,7 @@ def _graph(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
 
 def _products(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     """ItemSage, the index of what can be bought, and what is guessed of it."""
-    steps, index = ("corkboard.pipeline.product_steps",), ("corkboard.retrieval.index",)
+    index, metrics = ("corkboard.retrieval.index",), "corkboard.metrics.prediction"
     learned = (*_INPUTS, "multibisage", search_steps.SEARCHSAGE)
     served = (*_SERVED_ITEMS, product_steps.ITEMSAGE)
     return [
@@ -287,10 +295,17 @@ def _products(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
             before_items_cut,
             settings.embeddings.itemsage,
             learned,
-            code=(*towers, *steps),
+            code=towers,
         ),
-        Step("product_index", product_steps.index_products, uncut, settings.retrieval.index, served, code=(*index, *towers, *steps)),
-        Step(ATTRIBUTES, attribute_steps.fill_attributes, uncut, settings.embeddings.attributes, _SERVED_ITEMS, code=towers),
+        Step("product_index", product_steps.index_products, uncut, settings.retrieval.index, served, code=(*index, *towers)),
+        Step(
+            ATTRIBUTES,
+            attribute_steps.fill_attributes,
+            uncut,
+            settings.embeddings.attributes,
+            _SERVED_ITEMS,
+            code=(*towers, "corkboard.metrics.prediction"),
+        ),
     ]
 
 

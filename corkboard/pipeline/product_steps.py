@@ -2,7 +2,8 @@
 products, filled in.
 
 ItemSage learns from the pairs of some weeks before A, towards vectors of items as they stood before these weeks and queries as SearchSage
-reads them; both stand still. Vectors as of A know the pairs, and a model that learns to copy them is no better than they are. ItemSage's
+reads them; both stand still. Vectors as of A know the pairs, and a model that learns to copy them is no better than they are. (SearchSage
+has learned from the same searches: its early stopping is a little optimistic, what is measured after A is not.) ItemSage's
 vectors lie among those of MultiBiSage: medoids, an item's vector and a query ask one index.
 """
 
@@ -31,15 +32,13 @@ ITEMSAGE = "itemsage"
 def train_itemsage(given: StepInput) -> Made:
     """The encoder of products, on what was done with them before A. A lake without products, or where nothing was done with them, has an
     empty artefact: what reads it does without."""
-    import polars as pl
-
     from corkboard.embeddings.itemsage_training import train_itemsage as train
     from corkboard.embeddings.product_pairs import product_pairs
     from corkboard.embeddings.searchsage import SearchSage
 
     config: ItemSageConfig = given.config
     cut_ms = given.calendar.item_cut_ms
-    pairs = product_pairs(given.lake, cut_ms, config, given.seed).filter(pl.col("time_ms") >= pairs_from_ms(given.calendar))
+    pairs = product_pairs(given.lake, cut_ms, config, given.seed, pairs_from_ms(given.calendar))
     items = graph_vectors(given.artifacts, given.lake, cut_ms, BEFORE_PAIRS)
     products = product_inputs(given.artifacts, given.lake, items, cut_ms)
     if not len(products) or not len(pairs):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SEARCHSAGE = "searchsage"
 LEFT_OUT, BY_CHANCE = 0.02, 0.05
 """Shares of engaged items and of nonsense words that thresholds of similarity are set by."""
+SEVERAL = 5
+"""People who asked a query whose words are kept."""
 CALIBRATED = 1_000
 """Pairs and words that tell them, at most."""
 
@@ -77,7 +79,7 @@ def train_searchsage(given: StepInput) -> Made:
     items = graph_vectors(given.artifacts, given.lake, cut_ms, BEFORE_RANKING)
     titles = given.lake.items().select("item_id", "title").drop_nulls()
     encoder, recall = _separate(given, pairs, items, titles) if config.omnisearchsage is None else _joint(given, items)
-    words = pl.DataFrame({"word": words_of([*pairs["query"], *titles["title"]])}, schema={"word": pl.String})
+    words = pl.DataFrame({"word": words_of([*asked_by_several(pairs), *titles["title"]])}, schema={"word": pl.String})
     similarities = calibrated(encoder, pairs, words["word"].to_list(), items, given.seed)
     metrics = {"pairs": len(pairs), "queries": pairs["query"].n_unique(), "titles": len(titles), "recall_at_10": recall}
     tables = {} if encoder.settings.encoder == "pretrained" else {"words": words}  # that one knows more words than it was shown
@@ -109,6 +111,12 @@ def _joint(given: StepInput, items: EmbeddingTable) -> tuple[SearchSage, float]:
     model = training.run(lambda at: given.progress("training OmniSearchSage", at.step, at.steps))
     validations = [] if training.result is None else training.result.validations
     return model.compat(items.space), max((value for _, value in validations), default=0.0)
+
+
+def asked_by_several(pairs: pl.DataFrame) -> list[str]:
+    """The queries of at least ``SEVERAL`` people: what is kept in plain text must not be about one of them."""
+    people = pairs.group_by("query", maintain_order=True).agg(pl.col("user").n_unique())
+    return people.filter(pl.col("user") >= SEVERAL)["query"].to_list()
 
 
 def words_of(texts: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from corkboard.artifacts import EmbeddingTable, Space
 from corkboard.errors import InputError
 from corkboard.lake.schema import ACTION_CODES, NEGATIVE
 from corkboard.ranking.config import HybridConfig
-from corkboard.ranking.features import MATCHES, NEAREST, SIMILARITIES
+from corkboard.ranking.features import MATCHES, NEAREST, PRODUCT_NAMES, SIMILARITIES
 from corkboard.ranking.history import RequestHistory
 from corkboard.ranking.report import CLIP, standardisation
 from corkboard.ranking.table import TrainingRows
@@ -30,8 +30,9 @@ from corkboard.ranking.transact import HistoryBatch
 _LASTING = [ACTION_CODES[name] for name in NEGATIVE]
 
 HAND_MADE: frozenset[str] = frozenset(
-    {*SIMILARITIES, *NEAREST, *MATCHES, "item_knn", "item_knn_history", "acted", "acted_fading_days", "price_gap", "price_distance"}
-    - {"has_vector"}
+    {*SIMILARITIES, *NEAREST, *MATCHES, *PRODUCT_NAMES, "item_knn", "item_knn_history", "acted", "acted_fading_days"}.union(
+        {"price_gap", "price_distance"}
+    ).difference({"has_vector", "has_itemsage", "itemsage_beside"})
 )
 """Features that are made by hand from the last actions and the candidate: what a sequence module is meant to make unnecessary. Counters of
 a user (activity, share of hides, hours since the last action) and what was shown are not among them."""

@@ -343,7 +343,7 @@ class FusionConfig(Section):
 
     kind: Literal["reciprocal", "sum"] = "sum"
     """The sum of reciprocal places, or of scores that are standardised within each ranking."""
-    vector_share: float = Field(default=0.93, ge=0, le=1)
+    vector_share: float = Field(default=0.65, ge=0, le=1)
     """What meaning counts, of 1, where every word of the query is known to the encoder; words count the rest. Of a query half of whose
     words are unknown it counts half of this."""
     softening: float = Field(default=20.0, ge=0)

@@ -39,7 +39,7 @@ FIELDS = ("title", "description", "category", "brand", "attributes")
 K1, B = 1.2, 0.75
 """BM25's constants, fixed in SQLite."""
 EMPTY, NO_WORDS, UNKNOWN, FILTERED = "empty", "no_words", "unknown", "filtered"
-"""Why an answer is empty: nothing was asked; only signs or emoji; no item holds any of the words; the filter removed all that do."""
+"""Why an answer is empty: nothing was asked; only signs or emoji; no item holds any of the words; none that does is allowed."""
 
 _COLUMNS = {"title": "title", "description": "description", "category": "category", "brand": "brand_id", "attributes": "attributes"}
 TEXT_COLUMNS = tuple(_COLUMNS.values())
@@ -91,7 +91,7 @@ class LexicalAnswer:
     unknown: tuple[str, ...] = ()
     """Words that no item holds, and nothing near them either."""
     hidden: int = 0
-    """Items that hold words of the query and were removed by the filter: all of them where the answer is empty."""
+    """Items that hold words of the query and are not allowed: all of them where the answer is empty."""
     reason: str | None = None
     """Why there are no rows: one of EMPTY, NO_WORDS, UNKNOWN, FILTERED; None where there are some."""
 
@@ -109,7 +109,8 @@ class LexicalAnswer:
         if self.unknown:
             said.append(f"Nothing has {_listed(self.unknown, ' or ')}.")
         if self.reason == FILTERED:
-            said.append(f"The filter removed {'the one item' if self.hidden == 1 else f'all {self.hidden:,} items'} that would be found.")
+            those = "The one item" if self.hidden == 1 else f"All {self.hidden:,} items"
+            said.append(f"{those} that would be found may not be shown here: filtered out, hidden, shown before or not to be had.")
         return " ".join(said)
 
 
@@ -243,17 +244,26 @@ class LexicalIndex:
 
     def put(self, row: int, item: Mapping[str, Any]) -> None:
         """Add the item at a catalogue row, or replace it; the next search finds it. ``item`` has columns of the lake's ``items``."""
-        if row < 0:
-            raise InputError("An item needs its row in the catalogue", found=row, expected="a row from Catalogue.add")
-        texts = _texts(item)
+        self.put_all([row], [item])
+
+    def put_all(self, rows: Sequence[int], items: Sequence[Mapping[str, Any]]) -> None:
+        """:meth:`put` for many, in one change: a search finds all of them or none. Of a row that stands twice the last item counts."""
+        if min(rows, default=0) < 0:
+            raise InputError("An item needs its row in the catalogue", found=min(rows), expected="a row from Catalogue.add")
+        texts = dict(zip(rows, map(_texts, items), strict=True))
         with self._changing() as (writer, change):
-            self._take_out(writer, row, change)
-            self._put_in(writer, [(row, texts)], change)
+            for row in texts:
+                self._take_out(writer, row, change)
+            self._put_in(writer, texts.items(), change)
 
     def remove(self, row: int) -> bool:
         """Take an item out. False where there is none at ``row``."""
+        return self.remove_all([row]) > 0
+
+    def remove_all(self, rows: Iterable[int]) -> int:
+        """Take items out in one change. Returns how many there were."""
         with self._changing() as (writer, change):
-            return self._take_out(writer, row, change)
+            return sum(self._take_out(writer, row, change) for row in rows)
 
     def learn_queries(self, asked: Iterable[tuple[str, int]]) -> None:
         """Suggest these past queries instead of earlier ones: (text, how many people asked it).
@@ -285,8 +295,10 @@ class LexicalIndex:
             for row, fields in texts:
                 words = [folded_words(text, None) for text in fields]
                 change.update(set(chain.from_iterable(words)))
-                spelt.update(found := self._phrases(title := normalised(fields[0])))
+                found = self._phrases(title := normalised(fields[0]))
                 phrases.update(found.keys())
+                for key, shown in found.items():
+                    spelt.setdefault(key, shown)  # the first one stays, as where each comes alone
                 yield row, *map(" ".join, words), title
 
         writer.executemany(_ADD_ITEM, cells())
@@ -442,23 +454,27 @@ class Spelling:
 
     LONGEST = 32
     """Longer words are neither corrected nor offered."""
-    NEW = 1_000
-    """New words are kept beside the others until they are that many, or a tenth of them."""
+    NEW = 128
+    """New words join the last part of the known ones until that has so many."""
+    GROWTH = 4
+    """A part is joined with what came after it once that is a quarter of it: a word is moved a few times for each power of four of all
+    words, however few come at a time, and a dozen parts hold a million."""
 
     def __init__(self, config: LexicalConfig):
         self.config = config
-        self._parts = (_LetterPairs([]), _LetterPairs([]))
+        self._parts: tuple[_LetterPairs, ...] = ()
 
     def add(self, words: Iterable[str]) -> None:
         """Make ``words`` known. Not for two threads at once; readers see the old or the new ones."""
         shortest = min(self.config.one_edit_from, self.config.two_edits_from) - 2
-        old, recent = self._parts
+        parts = list(self._parts)
         fit = (word for word in words if shortest <= len(word) <= self.LONGEST and not any(map(str.isdigit, word)))
-        new = [word for word in dict.fromkeys(fit) if word not in old.place and word not in recent.place]
-        if len(recent.words) + len(new) > max(self.NEW, len(old.words) // 10):
-            self._parts = (_LetterPairs([*old.words, *recent.words, *new]), _LetterPairs([]))
-        elif new:
-            self._parts = (old, _LetterPairs([*recent.words, *new]))
+        new = [word for word in dict.fromkeys(fit) if not any(word in part.place for part in parts)]
+        if not new:
+            return
+        while parts and len(parts[-1].words) <= max(self.NEW, self.GROWTH * len(new)):
+            new = [*parts.pop().words, *new]
+        self._parts = (*parts, _LetterPairs(new))
 
     def near(self, word: str, held: Mapping[str, int]) -> tuple[str, ...]:
         """Up to ``corrections`` known words by edits, then by how many items hold them in ``held`` (those in none are not known)."""

@@ -16,13 +16,15 @@ from corkboard.errors import InputError
 from corkboard.feed.reorder import SURFACES_RANKED, RankRequest
 from corkboard.feed.visual import checked_crop, parse_crop
 from corkboard.lake.schema import DEFAULT_TENANT, SESSION_KEY
-from corkboard.learning.query_text import MAX_QUERY_CHARS
+from corkboard.lake.tables import TITLE
 from corkboard.ranking.config import UtilityWeights
 from corkboard.serving.multipart import Part
 from corkboard.serving.problems import Problem, shown
 
 MAX_ID_BYTES = 512
 """Longest id, as in the tables of the lake."""
+MAX_QUERY_BYTES = TITLE.max_bytes
+"""Longest query, as in the tables of the lake."""
 MAX_WEIGHT = 1e6
 """Largest utility weight, by its absolute value."""
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
@@ -95,6 +97,7 @@ def parse_recommend(body: bytes, surfaces: Sequence[str], with_image: bool = Fal
     _check_item(asked, with_image)
     for name in ("user_id", "session_id", "tenant", "item_id"):
         _check_id(name, getattr(asked, name))
+    _check_query("query", asked.query)
     return asked
 
 
@@ -199,6 +202,12 @@ def _check_id(name: str, value: str | None) -> None:
             expected=f"not {SESSION_KEY!r} at its beginning",
             hint=hint,
         )
+
+
+def _check_query(name: str, value: str | None) -> None:
+    """As of an id: a page with a longer query could not be logged, nor any event that follows from it."""
+    if value is not None and len(value.encode()) > MAX_QUERY_BYTES:
+        raise Problem(400, "bad_input", f"{name} is too long", found=value, expected=f"at most {MAX_QUERY_BYTES} bytes")
 
 
 def explain_refusal(body: bytes, error: Exception, kind: type[Struct]) -> Problem:
@@ -316,6 +325,7 @@ def parse_rank(body: bytes) -> RankRequest:
         raise Problem(400, "nobody", "A list is ranked for somebody", expected="user_id or session_id", hint=hint)
     for name in ("user_id", "session_id", "tenant", "item_id"):
         _check_id(name, getattr(asked, name))
+    _check_query("query", asked.query)
     for item in asked.items:
         _check_id("item_id", item.item_id)
     scores = [item.score for item in asked.items if item.score is not None]
@@ -339,10 +349,8 @@ class SuggestQuery:
 
 
 def parse_suggest(query: Mapping[str, str], most: int) -> SuggestQuery:
-    """Raises :class:`Problem` 400 for an unknown parameter, an id that no event may have, and a ``k`` that is not within 1 and ``most``.
-
-    What is typed is never wrong: it is cut where it is too long.
-    """
+    """Raises :class:`Problem` 400 for an unknown parameter, an id or a text that no event may have, and a ``k`` that is not within 1 and
+    ``most``."""
     refuse_unknown_keys(query, ["q", "user_id", "session_id", "tenant", "k"])
     k = _whole_number(query.get("k") or "8")
     if not isinstance(k, int) or not 1 <= k <= most:
@@ -350,8 +358,10 @@ def parse_suggest(query: Mapping[str, str], most: int) -> SuggestQuery:
     user_id, session_id, tenant = (query.get(name) or None for name in ("user_id", "session_id", "tenant"))
     for name, value in (("user_id", user_id), ("session_id", session_id), ("tenant", tenant)):
         _check_id(name, value)
+    typed = query.get("q", "")
+    _check_query("q", typed)
     user_key = user_id or (None if session_id is None else f"{SESSION_KEY}{session_id}")
-    return SuggestQuery(query.get("q", "")[: 2 * MAX_QUERY_CHARS], k, user_key, tenant or DEFAULT_TENANT)
+    return SuggestQuery(typed, k, user_key, tenant or DEFAULT_TENANT)
 
 
 # --------------------------------------------------------------------------------------------------------------- events

@@ -86,7 +86,7 @@ ROUTES: dict[str, Route] = {
             "q": {
                 "type": "string",
                 "default": "",
-                "description": "What was typed so far; a space at its end: the last word is whole.",
+                "description": "What was typed so far, at most 2,048 bytes; a space at its end: the last word is whole.",
             },
             "k": {"type": "integer", "minimum": 1, "maximum": MAX_SUGGESTIONS, "default": 8},
             "user_id": {"type": "string", "description": "Whose categories come first where nothing is typed; a visitor has session_id."},

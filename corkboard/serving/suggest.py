@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
+import weakref
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from corkboard.errors import CorkboardError, StoreError
+from corkboard.lake.schema import DEFAULT_TENANT
 from corkboard.learning.query_text import folded_words, normalised
 from corkboard.pipeline.query_steps import QUERIES, QUERY_SCHEMA
 from corkboard.retrieval.catalogue import Catalogue
@@ -34,6 +37,7 @@ NOTES = {
     "no_release": "No release is live yet; nothing is known to complete.",
     "no_search": "The release cannot look for words; past queries and categories are completed, titles are not.",
     "store_unreachable": "The store cannot be read; what this user likes is not known.",
+    "other_tenant": "The release holds no items of this tenant.",
 }
 """Every code that an answer can be annotated with, and its sentence."""
 QUERY, CATEGORY, TITLE = "query", "category", "title"
@@ -45,6 +49,8 @@ _SPELLINGS = 3
 """How many corrections of a slip are completed."""
 _SLIP_FROM = 3
 """A slip is looked for in so many letters."""
+_RECOUNT_S = 30.0
+"""After so many seconds it is counted anew how many items a category has."""
 _LONGEST = 32
 """Longer words are not corrected."""
 _LAST = "\U0010ffff"
@@ -63,13 +69,15 @@ class Suggestions:
 
     def __init__(self, engine: LiveEngine):
         self._engine, self._lock = engine, threading.Lock()
-        self._of: tuple[Live, Suggester] | None = None
+        self._of: tuple[weakref.ref[Live], Suggester] | None = None
 
     def answer(self, typed: str, k: int, user_key: str | None, tenant: str) -> dict[str, Any]:
         """Plain JSON values: ``suggestions`` of text and kind, the likeliest first, and ``notes`` on what was missing."""
         live = self._engine.live
         if live is None:
             return {"suggestions": [], "notes": [_note("no_release")]}
+        if tenant != getattr(getattr(live.feed, "parts", None), "tenant", DEFAULT_TENANT):  # not even its words are for others
+            return {"suggestions": [], "notes": [_note("other_tenant")]}
         suggester, codes = self._suggester(live), []
         liked: list[str] = []
         if not normalised(typed) and user_key is not None:
@@ -89,12 +97,18 @@ class Suggestions:
 
     def _suggester(self, live: Live) -> Suggester:
         of = self._of
-        if of is None or of[0] is not live:
+        if of is None or of[0]() is not live:
             with self._lock:
                 of = self._of
-                if of is None or of[0] is not live:
-                    self._of = of = (live, Suggester.of(live))
+                if of is None or of[0]() is not live:
+                    self._of = of = (weakref.ref(live, self._forget), Suggester.of(live))
         return of[1]
+
+    def _forget(self, gone: weakref.ref[Live]) -> None:
+        """A release that serves no more goes with its last page, whether or not somebody types."""
+        of = self._of
+        if of is not None and of[0] is gone:
+            self._of = None
 
     def _liked(self, catalogue: Catalogue, user_key: str, tenant: str) -> list[str]:
         """The categories of what somebody last did something with, the most frequent first."""
@@ -111,7 +125,7 @@ class Suggester:
     """What one release completes by."""
 
     queries: Completions
-    categories: Completions
+    held: HeldCategories
     index: LexicalIndex | None
     words: KnownWords
 
@@ -126,13 +140,9 @@ class Suggester:
         """``queries`` is a frame of :data:`~corkboard.pipeline.query_steps.QUERY_SCHEMA`."""
         rows = queries.select("key", "query", "weight").iter_rows()
         asked = [(key, text, weight) for key, text, weight in rows if index is None or any(map(index.holding, key.split()))]
-        codes = catalogue.codes("category")
-        held = np.bincount(codes[catalogue.available & (codes >= 0)], minlength=len(catalogue.names("category")))
-        named = [(name.replace("_", " "), items) for name, items in zip(catalogue.names("category"), held, strict=False) if items]
-        categories = [
-            (" ".join(words[at:]), name, float(n)) for name, n in named for words in [folded_words(name)] for at in range(len(words))
-        ]
-        return cls(Completions(asked), Completions(categories), index, KnownWords(catalogue, asked))
+        return cls(
+            Completions(asked), HeldCategories(catalogue), index, KnownWords(catalogue, asked, None if index is None else index.holding)
+        )
 
     def suggest(self, typed: str, k: int, liked: Sequence[str] = ()) -> list[Suggestion]:
         """Up to ``k`` completions of ``typed``; for nothing typed what many search for, then the categories ``liked``, then large ones.
@@ -153,13 +163,14 @@ class Suggester:
 
     def _popular(self, k: int, liked: Sequence[str]) -> list[Suggestion]:
         asked = [Suggestion(text, QUERY) for text in self.queries.after("", k)]
-        categories = [name.replace("_", " ") for name in liked] + self.categories.after("", k)
+        held = self.held.now()
+        categories = [name for name in (one.replace("_", " ") for one in liked) if name in held.texts] + held.after("", k)
         return _distinct([*asked, *(Suggestion(name, CATEGORY) for name in categories)])[:k]
 
     def _completing(self, words: Sequence[str], whole: bool, k: int) -> list[Suggestion]:
         prefix = " ".join(words) + (" " if whole else "")
         asked = [Suggestion(text, QUERY) for text in self.queries.after(prefix, k)]
-        categories = [Suggestion(text, CATEGORY) for text in self.categories.after(prefix, _CATEGORIES)]
+        categories = [Suggestion(text, CATEGORY) for text in self.held.now().after(prefix, _CATEGORIES)]
         titles = [Suggestion(text, TITLE) for text in (self.index.suggest(prefix, k) if self.index is not None else ())]
         first = max(1, k - _CATEGORIES)
         return [*asked[:first], *categories, *asked[first:], *titles]
@@ -169,7 +180,7 @@ class Suggester:
         text, found = " ".join(words), self._completing(words, whole, k)
         if self.queries.holds(text):
             return [Suggestion(text, QUERY), *found]
-        return [*found, Suggestion(text, TITLE)] if self.words.knows(words[-1]) else found
+        return [*found, Suggestion(text, TITLE)] if self.words.finds(words[-1]) else found
 
     def _respelt(self, words: Sequence[str], whole: bool) -> list[list[str]]:
         """``words`` without their slips, where every one is, or begins, a known word."""
@@ -212,19 +223,50 @@ class Completions:
         return list(dict.fromkeys(self.texts[place] for place in order[: 4 * k].tolist()))[:k]
 
 
+class HeldCategories:
+    """The categories that items which can be had are of, the largest first; one whose last item goes is gone half a minute later."""
+
+    def __init__(self, catalogue: Catalogue):
+        self._catalogue, self._lock = catalogue, threading.Lock()
+        self._counted, self._at = self._count(), time.monotonic()
+
+    def now(self) -> Completions:
+        """They are counted anew at most every 30 s: by one thread, while the others read what was counted before."""
+        if time.monotonic() - self._at >= _RECOUNT_S and self._lock.acquire(blocking=False):
+            try:
+                self._counted, self._at = self._count(), time.monotonic()
+            finally:
+                self._lock.release()
+        return self._counted
+
+    def _count(self) -> Completions:
+        available, codes, names = self._catalogue.available, self._catalogue.codes("category"), self._catalogue.names("category")
+        codes = codes[: len(available)]  # an item may arrive in between
+        items = np.bincount(codes[available[: len(codes)] & (codes >= 0)], minlength=len(names))
+        named = [(name.replace("_", " "), n) for name, n in zip(names, items, strict=False) if n]
+        return Completions(
+            (" ".join(words[at:]), name, float(n)) for name, n in named for words in [folded_words(name)] for at in range(len(words))
+        )
+
+
 class KnownWords:
     """The words of titles, categories and past queries, to find those that begin almost as what was typed.
 
     They are read when they are first asked for, a second for some 50,000 titles. Items that arrive later do not add to them.
+    ``holding`` says how many items have a word now: one that none has is not offered, for those that had it may be deleted. None: all are.
     """
 
-    def __init__(self, catalogue: Catalogue, asked: Sequence[tuple[str, str, float]] = ()):
-        self._catalogue, self._asked, self._lock = catalogue, asked, threading.Lock()
+    def __init__(self, catalogue: Catalogue, asked: Sequence[tuple[str, str, float]] = (), holding: Callable[[str], int] | None = None):
+        self._catalogue, self._asked, self._holding, self._lock = catalogue, asked, holding, threading.Lock()
         self._counts: dict[str, int] | None = None
 
     def knows(self, word: str) -> bool:
-        """Whether it is one of them."""
+        """Whether it is one of them, and so no slip."""
         return word in self._read()
+
+    def finds(self, word: str) -> bool:
+        """Whether it is one of them that an item has now."""
+        return self.knows(word) and (self._holding is None or self._holding(word) > 0)
 
     def near(self, typed: str, whole: bool = False) -> list[str]:
         """Up to three beginnings of known words, or known words where it is ``whole``, one edit away from ``typed``.
@@ -239,7 +281,7 @@ class KnownWords:
         for lengths, places in _one_edit(np.array([ord(letter) for letter in typed], np.uint32), self._letters):
             for place in places.tolist():
                 word = self._words[place]
-                if not whole or len(word) == lengths:
+                if (not whole or len(word) == lengths) and self.finds(word):
                     found[word[:lengths]] += counts[word]
         found.pop(typed, None)
         return sorted(found, key=lambda near: (near[0] != typed[0], -found[near], near))[:_SPELLINGS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, quote, urlparse
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -213,7 +213,7 @@ def test_filters_are_in_the_address_and_can_be_taken_away(page: Page, worded: Si
     page.goto(f"{worded.url}/?user=user-2&q=blue&kind=product&price_max=1")
     empty = page.locator(f"{HERE} .empty")
     expect(empty.locator("h2")).to_have_text("Nothing is left with these filters")
-    expect(empty).to_contain_text("things match “blue” without them")
+    expect(empty).to_contain_text("things match “blue”; without the filters there may be something to show.")
     with page.expect_response("**/v1/recommend"):
         empty.get_by_role("button", name="Remove the filters").click()
     assert len({category_of(item) for item in found(page)}) > 1
@@ -242,11 +242,67 @@ def test_without_words_it_is_said_kindly(page: Page, site: Site, look: Look) -> 
     assert look.errors == []
 
 
+KEPT_BACK = "(All 7 items that would be found may not be shown here: filtered out, hidden, shown before or not to be had.)"
+ONE_KEPT_BACK = KEPT_BACK.replace("All 7 items", "The one item")
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"), [(KEPT_BACK, "Each of the 7 things that match is hidden"), (ONE_KEPT_BACK, "The one thing that matches is hidden")]
+)
+def test_where_no_filter_is_none_is_blamed(page: Page, worded: Site, detail: str, said: str) -> None:
+    def answer(route: Route) -> None:
+        answered = route.fetch()
+        notes = [{"code": "no_match", "text": f"A sentence. {detail}"}]
+        route.fulfill(response=answered, json={**answered.json(), "items": [], "next_cursor": None, "notes": notes})
+
+    open_search(page, worded)
+    page.route("**/v1/recommend", answer)
+    search(page, "blue")
+    empty = page.locator(f"{HERE} .empty")
+    expect(empty.locator("h2")).to_have_text("Nothing to show for “blue”")
+    expect(empty).to_contain_text(f"{said}, was shown before or is not available.")
+    expect(empty.get_by_role("button", name="Remove the filters")).to_have_count(0)
+
+
+def test_a_query_from_an_address_is_cut_as_the_server_takes_it(page: Page, worded: Site) -> None:
+    with page.expect_response("**/v1/recommend") as asked:
+        open_search(page, worded, f"&q={quote('x' + chr(0x1F9F6) * 600)}")
+    assert asked.value.status == 200
+    assert asked.value.request.post_data_json["query"] == "x" + "\U0001f9f6" * 511
+
+
+def test_who_is_somebody_else_gets_no_late_suggestions(page: Page, worded: Site) -> None:
+    open_search(page, worded)
+    expect(page.locator(CARD).first).to_be_visible()
+    begun = page.evaluate("""async () => {
+      const { SearchBox } = await import("/page/search.js");
+      const form = document.querySelector("#search").cloneNode(true), real = window.fetch, asked = [];
+      document.body.append(form);
+      window.fetch = (url, options) => { asked.push(options.signal); return new Promise(() => {}); };
+      const box = new SearchBox({ form, fields: () => ({}), search: () => {} });
+      const later = (ms) => new Promise((done) => setTimeout(done, ms));
+      box.typed = "blue";
+      box.ask(0);
+      await later(20);
+      box.forget();
+      box.ask(30);
+      box.forget();
+      await later(60);
+      window.fetch = real;
+      form.remove();
+      return asked.map((signal) => signal.aborted);
+    }""")
+    assert begun == [True]  # what was asked is dropped, what was about to be is not asked
+
+
 @pytest.mark.parametrize(
     ("notes", "words"),
     [
         ({"no_words": "(Nothing has “cosy”.)", "by_meaning": ""}, "Nothing has these words; these were found by what they mean."),
-        ({"no_words": "(The filter removed all 7 items that would be found.)"}, "Nothing with these words is left inside these filters"),
+        (
+            {"no_words": KEPT_BACK},
+            "What has these words is hidden, was shown before or is not available; these were found by what they mean.",
+        ),
         ({"no_words_index": ""}, "Words can't be looked for at the moment"),
         ({"by_meaning": ""}, "Some were found by what they mean."),
         ({}, "The best matches first, in an order that fits you."),

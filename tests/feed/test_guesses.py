@@ -64,8 +64,20 @@ def test_a_live_product_is_guessed_until_it_says_so_itself(made: Small):
     put(feed, "new", NOW_MS + 1, **new, category="camping")
     assert feed.parts.guesses.of("new") == {}
     assert feed.catalogue.value("category", feed.catalogue.row("new")) == "camping"
-    put(feed, "i001", NOW_MS + 1, title="old red lamp small")
-    assert feed.parts.guesses.of("i001")["category"]["value"] == "lamp"
+    put(feed, "new", NOW_MS + 2, **new | {"title": "old red lamp small"})
+    assert feed.parts.guesses.of("new")["category"]["value"] == "lamp"
+
+
+def test_what_the_release_guessed_stays_until_the_item_says_so_itself(made: Small):
+    """The build read all that is known of an item, and a live event brings its content alone."""
+    feed = made.feed()
+    built = feed.parts.guesses.of("i001")
+    put(feed, "i001", title="old red lamp small", price_minor=900)
+    assert feed.parts.guesses.of("i001") == built
+    put(feed, "i001", NOW_MS + 1, title="old red lamp small", category="lamp")
+    assert feed.parts.guesses.of("i001") == {}
+    put(feed, "i001", NOW_MS + 2, title="old red lamp small")
+    assert feed.parts.guesses.of("i001") == built
 
 
 def test_what_can_not_be_bought_is_not_guessed(made: Small):

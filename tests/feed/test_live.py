@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from corkboard.feed.config import DiversityConfig, FeedConfig
 from corkboard.feed.home import Feed
@@ -61,6 +62,29 @@ def test_the_newest_word_on_an_item_counts_in_any_order(made: Small):
     assert feed.add_items([tent("x", NOW_MS - 30, category="bike")]) == 0
     assert feed.add_items([tent("x", NOW_MS - 10, category="lamp")]) == 0
     assert feed.catalogue.value("category", feed.catalogue.row("x")) == "lamp"
+
+
+def test_of_one_moment_the_later_event_counts_and_each_event_once(made: Small):
+    feed = made.feed()
+    born, gone = tent("x"), tent("x", event_id="gone", deleted=True)
+    assert feed.add_items([born, gone]) == 1
+    assert feed.add_items([born, gone]) == feed.add_items([born]) == 0
+    assert "x" not in feed.catalogue
+    assert feed.add_items([tent("y")]) == 1
+    assert feed.add_items([tent("y", event_id="gone too", deleted=True)]) == 1
+    assert feed.add_items([tent("y")]) == 0
+    assert not feed.catalogue.mask()[feed.catalogue.rows(["y"])].any()
+
+
+def test_a_batch_that_failed_is_taken_when_it_comes_again(made: Small, monkeypatch: pytest.MonkeyPatch):
+    feed = made.feed()
+    with monkeypatch.context() as broken:
+        broken.setattr(feed.parts.tower, "encode", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            feed.add_items([tent("x"), tent("i005", deleted=True)])
+    assert feed.add_items([tent("x"), tent("i005", deleted=True)]) == 2
+    assert feed.parts.graph_vectors.vectors_of(feed.catalogue.rows(["x"])).any()
+    assert feed.add_items([tent("x")]) == 0
 
 
 def test_items_of_another_tenant_stay_out(made: Small):

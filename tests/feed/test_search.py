@@ -108,7 +108,9 @@ def test_an_empty_page_says_why(made, query, said):
 def test_a_filter_that_removes_everything_is_told(made):
     page = search(searching(made), "lamp", filter={"category": "tent"})
     assert len(page.items) == 0
-    assert "filter" in str(next(note for note in page.notes if note.code == "no_match"))
+    said = str(next(note for note in page.notes if note.code == "no_match"))
+    assert "All " in said
+    assert "filtered out, hidden, shown before or not to be had" in said
 
 
 def test_a_live_item_is_found_by_the_next_search_and_a_deleted_one_is_not(made):
@@ -119,6 +121,31 @@ def test_a_live_item_is_found_by_the_next_search_and_a_deleted_one_is_not(made):
     assert search(feed, "armchair").items.item_ids == ["new"]
     feed.add_items([{**row, "event_id": "n2", "time_ms": NOW_MS + 1, "deleted": True}])
     assert len(search(feed, "armchair").items) == 0
+
+
+def test_what_is_not_to_be_had_is_not_even_suggested_until_it_is_there_again(made):
+    feed = searching(made)
+    index = feed.parts.words.index
+    row = {"event": "item", "time_ms": NOW_MS, "item_id": "new", "title": "peculiar armchair", "category": "lamp"}
+    for later, available, there in ((0, True, 1), (1, False, 0), (2, None, 1), (3, False, 0)):
+        feed.add_items([{**row, "event_id": f"n{later}", "time_ms": NOW_MS + later, "available": available}])
+        assert (index.holding("armchair"), len(index.suggest("armch")), len(search(feed, "armchiar").items)) == (there,) * 3
+    told = next(note for note in search(feed, "armchair").notes if note.code == "no_match")
+    assert "Nothing has" in str(told)
+
+
+def test_the_words_of_a_batch_are_written_at_once(made, monkeypatch):
+    feed = searching(made)
+    index, spelt = feed.parts.words.index, []
+    monkeypatch.setattr(index._spelling, "add", lambda words: spelt.append(set(words)))
+    row = {"event": "item", "time_ms": NOW_MS, "category": "lamp"}
+    feed.add_items([{**row, "event_id": f"n{n}", "item_id": f"n{n}", "title": f"armchair number{n}"} for n in range(50)])
+    assert len(spelt) == 1
+    assert spelt[0] >= {"armchair"}
+    assert index.holding("armchair") == 50
+    feed.add_items([{**row, "event_id": f"d{n}", "item_id": f"n{n}", "time_ms": NOW_MS + 1, "deleted": True} for n in range(50)])
+    assert len(spelt) == 2
+    assert index.holding("armchair") == 0
 
 
 def test_a_release_without_words_shows_what_home_would_and_says_so(made):
@@ -136,7 +163,7 @@ def test_an_index_that_fails_costs_the_search_and_nothing_else(made, monkeypatch
     def broken(*arguments):
         raise sqlite3.OperationalError("disk I/O error")
 
-    for name in ("search", "put", "remove"):
+    for name in ("search", "put_all", "remove_all"):
         monkeypatch.setattr(index, name, broken)
     page = search(feed, "lamp")
     assert len(page.items) == 10

@@ -133,6 +133,20 @@ def test_unknown_words_with_familiar_letters_are_answered_only_where_it_is_sure(
     assert len(search(hybrid(made, encoder=everything, sure=0.5, least=1.01), "lampzyzxq").items) == 0
 
 
+def test_a_product_near_by_its_own_vector_does_not_make_an_unknown_query_sure(made):
+    """Two items: the query's cosines are 0.6 and 0 in the graph, and 0.95 for the second by its own vector."""
+    space = made.graph_vectors.space
+    graph = ExactIndex(np.array([[0.6, 0.8], [0, 1]], np.float32), space)
+    products = ExactIndex(np.array([[0, 0], [0.95, np.sqrt(1 - 0.95**2)]], np.float32), space)
+    encoder = type("Right", (), {"encode": lambda self, texts: np.array([[1, 0]] * len(texts), np.float32)})()
+    side = MeaningSide(LazyQueries(lambda: encoder, Space("hand", "2"), QueryVectors()), graph, products, least=0.1, sure=0.7)
+    everything = np.ones(2, bool)
+    assert len(side.nearest("anything", 0.0, 5, everything)[0]) == 0
+    assert side.nearest("anything", 0.5, 5, everything)[0].tolist() == [1, 0]
+    assert replace(side, sure=0.55).nearest("anything", 0.0, 5, everything)[0].tolist() == [1, 0]
+    assert len(replace(side, sure=0.55).nearest("anything", 0.0, 5, np.array([False, True]))[0]) == 0
+
+
 def test_a_word_is_read_as_its_correction_where_it_is_not_known_itself(made):
     feed = hybrid(made, known=frozenset(["red", LIGHTS]))
     answer = feed.parts.words.index.search("rde brigth zzyzx lantern", 5)

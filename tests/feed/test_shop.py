@@ -13,6 +13,7 @@ from corkboard.embeddings.config import ItemSageConfig
 from corkboard.embeddings.itemsage import ItemSage
 from corkboard.embeddings.product_images import product_images
 from corkboard.embeddings.product_inputs import ProductInputs, products_of
+from corkboard.errors import InputError
 from corkboard.feed.home import Feed
 from corkboard.feed.page import Page, RecommendRequest
 from corkboard.retrieval.index import FaissIndex
@@ -108,7 +109,8 @@ def test_a_tap_of_a_second_ago_turns_the_shelf(shop: Small) -> None:
 
 def test_filters_narrow_the_shop_and_can_not_open_it(shop: Small) -> None:
     feed = shop.feed()
-    assert sold_only(ask(feed, filter={"sold": False}))
+    with pytest.raises(InputError, match="only what is sold"):
+        ask(feed, filter={"sold": False})
     assert {int(item[1:]) % 6 for item in ask(feed, filter={"category": "bike"}).items} <= {3}
     assert len(ask(feed, k=200).items) == 200
 
@@ -131,6 +133,38 @@ def test_a_new_product_is_in_the_shop_at_once_and_one_that_lost_its_price_is_not
     feed.add_items([row | {"time_ms": NOW_MS + 1, "event_id": "m", "kind": "pin", "title": "old red tent small"}])
     assert not feed.parts.items.product_vectors(place)[1].any()
     assert "new" not in ask(feed, item_id="i215", k=200).items
+
+
+def live(item_id: str, later: int = 0, **columns) -> dict:
+    row = {"event": "item", "event_id": f"{item_id}-{later}", "time_ms": NOW_MS + later, "tenant": "default", "item_id": item_id}
+    return row | {"kind": "product", "title": "old red tent small", "category": "tent", "price_minor": 500, "currency": "EUR"} | columns
+
+
+def test_a_new_price_keeps_the_vector_that_the_release_has(shop: Small) -> None:
+    feed = shop.feed()
+    items, places = feed.parts.items, feed.catalogue.rows(["i001", "i002"])
+    before = items.product_vectors(places)[0]
+    assert before.any(axis=1).all()
+    feed.add_items([live("i001"), live("new")])
+    np.testing.assert_array_equal(items.product_vectors(places)[0], before)
+    new = items.product_vectors(feed.catalogue.rows(["new"]))[0][0]
+    assert new.any()
+    assert not np.allclose(new, before[0], atol=0.01)
+    feed.add_items([live("i001", 1, kind="pin", price_minor=None)])
+    assert items.product_vectors(places)[1].tolist() == [False, True]
+    feed.add_items([live("i001", 2)])
+    np.testing.assert_array_equal(items.product_vectors(places)[0], before)
+
+
+@pytest.mark.parametrize("how", ["no encoder", "no graph encoder", "raises"])
+def test_what_is_no_product_any_more_leaves_also_where_nothing_new_can_be_placed(shop: Small, how: str, monkeypatch) -> None:
+    feed = shop.feed(without={"no encoder": ("itemsage",), "no graph encoder": ("multibisage",), "raises": ()}[how])
+    if how == "raises":
+        monkeypatch.setattr(feed.parts.product_encoder, "vectors", lambda *arguments: 1 / 0)
+    items, places = feed.parts.items, feed.catalogue.rows(["i001", "i002"])
+    feed.add_items([live("i001", kind="pin", price_minor=None), live("i002"), live("new")])
+    assert items.product_vectors(places)[1].tolist() == [False, True]
+    assert not items.product_vectors(feed.catalogue.rows(["new"]))[1].any()
 
 
 def test_what_is_missing_is_said_in_the_shop_alone_and_the_shelf_is_full(shop: Small, tmp_path: Path) -> None:

@@ -289,12 +289,13 @@ def test_the_filter_is_inside_of_the_search() -> None:
         index.search("navy", 3, allowed.astype(int))
 
 
-def test_an_empty_answer_says_what_the_filter_removed() -> None:
+def test_an_empty_answer_says_how_many_may_not_be_shown() -> None:
     index = index_of(["navy shirt", "navy hat", "sock", "tie", "pin"])
     answer = index.search("navy shirt qqqqqq", 3, np.array([False, False, True, True, True]))
     assert (len(answer), answer.reason, answer.hidden, answer.unknown) == (0, FILTERED, 2, ("qqqqqq",))
-    assert answer.explanation == "Nothing has “qqqqqq”. The filter removed all 2 items that would be found."
-    assert index.search("shirt", 3, np.zeros(5, bool)).explanation == "The filter removed the one item that would be found."
+    why = "that would be found may not be shown here: filtered out, hidden, shown before or not to be had."
+    assert answer.explanation == f"Nothing has “qqqqqq”. All 2 items {why}"
+    assert index.search("shirt", 3, np.zeros(5, bool)).explanation == f"The one item {why}"
     assert index.search("qqqqqq", 3, np.zeros(5, bool)).reason == UNKNOWN
     assert index.search("shirt", 3, np.ones(5, bool)).hidden == 0
 
@@ -403,6 +404,59 @@ def test_a_live_index_answers_as_one_built_at_once() -> None:
         assert one.explanation == other.explanation
     assert built.suggest("s") == live.suggest("s")
     assert live.suggest("gon") == []
+
+
+def test_many_at_once_are_as_one_after_the_other() -> None:
+    titles = [f"{a} {b}" for a in ("Navy", "red", "NAVY", "green check") for b in ("shirt", "hat", "long sock")]
+    one_by_one, at_once = (index_of(["old navy", "gone hat", "kept tie"]) for _ in range(2))
+    places = [0, 1, *range(3, 13)]
+    for row, title in zip(places, titles, strict=True):
+        one_by_one.put(row, {"title": title})
+    at_once.put_all(places, [{"title": title} for title in titles])
+    assert len(at_once) == len(one_by_one) == 13
+    for query in ("navy shirt", "sock", "old", "grene hat", "hat red long", "tie"):
+        one, other = one_by_one.search(query, 20), at_once.search(query, 20)
+        assert one.rows.tolist() == other.rows.tolist()
+        assert one.scores == pytest.approx(other.scores, rel=1e-6)
+        assert one.explanation == other.explanation
+    words = ("navy", "shirt", "old", "gone", "hat", "tie")
+    assert [at_once.holding(word) for word in words] == [one_by_one.holding(word) for word in words] == [6, 4, 0, 0, 4, 1]
+    assert [at_once.suggest(prefix) for prefix in "nshg"] == [one_by_one.suggest(prefix) for prefix in "nshg"]
+    assert at_once.remove_all([0, 0, 99, 3]) == 2
+    assert len(at_once) == 11
+    at_once.put_all([5, 5], [{"title": "first"}, {"title": "last"}])
+    assert (rows(at_once, "last"), at_once.holding("first")) == ([5], 0)
+
+
+def test_a_batch_is_one_change_and_one_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, spelt = index_of(["navy shirt", "hat"]), []
+    monkeypatch.setattr(index._spelling, "add", lambda words: spelt.append(sorted(words)))
+    index.put_all([1, 2], [{"title": "red sock"}, {"title": "red tie"}])
+    index.put_all([], [])
+    assert spelt[0] == ["red", "sock", "tie"]
+    assert not any(spelt[1:])
+    with pytest.raises(InputError, match="row"):
+        index.put_all([3, -1], [{"title": "dragon"}, {"title": "dragon"}])
+    with pytest.raises(ValueError, match="shorter"):
+        index.put_all([3, 4], [{"title": "dragon"}])
+    assert (index.holding("dragon"), len(index)) == (0, 3)
+
+
+def test_words_that_come_one_by_one_are_moved_a_few_times_and_lie_in_few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    pairs = lexical._LetterPairs
+    monkeypatch.setattr(lexical, "_LetterPairs", lambda words: made.append(len(words)) or pairs(words))
+    spelling = Spelling(LexicalConfig(corrections=100))
+    words = [f"{a}{b}{c}ending" for a in "bcdfghjklm" for b in "aeiou" for c in "bcdfghjklmnpqrstvwxz"]
+    spelling.add(words[:600])
+    made.clear()
+    for word in words[600:]:
+        spelling.add([word])
+        spelling.add([])
+    assert len(made) == 400
+    assert sum(made) < 400 * Spelling.NEW
+    assert len(spelling._parts) <= 4
+    assert sum(len(part.words) for part in spelling._parts) == 1000
 
 
 def test_a_change_that_fails_changes_nothing() -> None:

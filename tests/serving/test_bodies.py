@@ -97,6 +97,14 @@ def test_an_id_is_measured_in_bytes() -> None:
     assert refusal({"user_id": "é" * 257}).code == "bad_input"
 
 
+def test_a_query_is_measured_in_bytes_too() -> None:
+    # "\U0001f9f6" has four bytes: 512 of them are the 2,048 bytes that the lake takes
+    assert recommend({"user_id": "ann", "query": "\U0001f9f6" * 512, "surface": "home"}).query == "\U0001f9f6" * 512
+    problem = refusal({"user_id": "ann", "query": "\U0001f9f6" * 513, "surface": "home"})
+    assert (problem.status, problem.expected) == (400, "at most 2048 bytes")
+    assert refusal({"user_id": "ann", "query": "x" * 1001, "surface": "home"}).status == 400
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff\xfe", b"[1]", b'"text"', b"7", b"null"])
 def test_what_is_not_an_object_is_refused(body: bytes) -> None:
     with pytest.raises(Problem) as caught:

@@ -142,6 +142,8 @@ def test_a_thousand_items_are_ranked_whole(client: TestClient) -> None:
         ({"surface": "visual"}, "unknown_surface", "home"),
         ({"surface": "related"}, "bad_input", "item_id"),
         ({"surface": "search"}, "bad_input", "query"),
+        ({"query": "é" * 1000 + "x" * 49}, "bad_input", "length <= 1000"),
+        ({"query": "\U0001f9f6" * 513}, "bad_input", "2048 bytes"),
         ({"user_id": None}, "nobody", "session_id"),
         ({"user_id": "session:x"}, "bad_input", "session_id"),
         ({"relevance_weight": -1}, "bad_input", "relevance_weight"),

@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from corkboard.errors import InputError
+from corkboard.feed.page import RecommendRequest
 from corkboard.serving.app import create_app
 from corkboard.serving.live import LiveEngine
 from corkboard.serving.run import engine_of
@@ -55,9 +57,26 @@ def test_filters_hold_and_can_not_let_in_what_is_not_sold(client: TestClient) ->
     push(client, "idea", title="An idea", kind="idea", category="lamps")
     answer = shop(client, k=50, filter={"category": "lamps", "price_max": 3000})
     assert set(shown(answer)) == {item_id for item_id in LAMPS if 1000 + 50 * int(item_id[5:]) <= 3000}
-    assert set(shown(shop(client, k=50, filter={"category": "lamps", "sold": False}))) == LAMPS
+    assert set(shown(shop(client, k=50, filter={"category": "lamps", "sold": True}))) == LAMPS
     kept = shown(shop(client, k=12))
     assert not set(kept) & set(shown(shop(client, k=12, filter={"exclude_ids": kept})))
+
+
+@pytest.mark.parametrize(
+    ("given", "about"),
+    [
+        ({"sold": "yes"}, "true or false"),
+        ({"sold": False}, "holds only what is sold"),
+        ({"slod": True}, "Did you mean sold?"),
+        (["sold"], "filter"),
+    ],
+)
+def test_a_filter_that_is_wrong_is_refused_there_too(client: TestClient, engine: LiveEngine, given: Any, about: str) -> None:
+    answer = client.post("/v1/recommend", json={"user_id": "user-1", "surface": "shop", "filter": given})
+    assert (answer.status_code, about in answer.text) == (400, True)
+    for surface in ("shop",) if given == {"sold": False} else ("shop", "home"):
+        with pytest.raises(InputError, match="filter|sold"):
+            engine.recommend(RecommendRequest(surface=surface, user_id="user-1", filter=given))
 
 
 def test_an_item_that_is_not_known_is_said(client: TestClient) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -257,7 +259,7 @@ def test_over_http(client: TestClient) -> None:
     assert texts(client)[:3] == ["blue rugs", "blue lamps", "woven baskets"]
     assert texts(client, user_id="user-4", k=4)[3] == "plants"  # category 4 of 6 is what they like
     assert texts(client, session_id="nobody", k=4)[:3] == ["blue rugs", "blue lamps", "woven baskets"]
-    assert texts(client, q="x" * 20_000) == texts(client, q="\U0001f9f6") == []
+    assert texts(client, q="é" * 1024) == texts(client, q="\U0001f9f6") == []
     assert client.get("/openapi.json").json()["paths"]["/v1/suggest"]["get"]["operationId"] == "suggest"
 
 
@@ -265,6 +267,57 @@ def test_a_new_item_is_suggested(client: TestClient) -> None:
     event = {"event": "item", "time_ms": NOW_MS, "item_id": "sofa", "title": "An ottoman sofa", "category": "rugs"}
     assert client.post("/v1/events", json=[event]).status_code == 200
     assert "ottoman" in texts(client, q="otto")
+
+
+def test_a_deleted_word_is_not_what_a_slip_meant(client: TestClient, workspace: Workspace) -> None:
+    def push(item_id: str, **columns: object) -> None:
+        assert client.post("/v1/events", json=[{"event": "item", "time_ms": NOW_MS, "item_id": item_id, **columns}]).status_code == 200
+
+    push("sofa", title="An ottoman sofa", category="rugs")
+    push("chair", title="A wicker chair", category="rugs")
+    for typed, word in (("otoman", "ottoman"), ("ottomna ", "ottoman"), ("wikcer", "wicker")):  # here the words are read
+        assert any(word in text for text in texts(client, q=typed)), typed
+    push("sofa", deleted=True)
+    assert texts(client, q="otoman") == texts(client, q="ottomna ") == texts(client, q="blue ottomna") == []
+    assert "wicker" in texts(client, q="wikcer")
+
+
+def test_a_category_goes_with_its_last_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = Catalogue(ITEMS)
+    suggester = Suggester.build(catalogue, None, ASKED.clear())
+    assert told(suggester, "bik") == [("bikes", "category")]
+    catalogue.remove("i6")
+    assert told(suggester, "bik") == [("bikes", "category")]  # it is not counted with every key
+    monkeypatch.setattr("corkboard.serving.suggest._RECOUNT_S", 0.0)
+    assert told(suggester, "bik") == []
+    assert "bikes" not in [one.text for one in suggester.suggest("", 8, liked=["bikes"])]
+    catalogue.add({"item_id": "i7", "time_ms": NOW_MS, "title": "Tandem", "category": "bikes"})
+    assert told(suggester, "bik") == [("bikes", "category")]
+
+
+def test_another_tenant_gets_neither_words_nor_counts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for typed in ("", "blue", "bleu", "la"):
+        answer = client.get("/v1/suggest", params={"q": typed, "tenant": "zz"}).json()
+        assert (answer["suggestions"], [note["code"] for note in answer["notes"]]) == ([], ["other_tenant"])
+    for query in ("bleu rugs", "blue", "qqqqqq"):
+        body = {"user_id": "user-1", "query": query, "tenant": "zz"}
+        page = client.post("/v1/recommend", json=body).json()
+        said = {note["code"] for note in page["notes"]}
+        assert (page["items"], page["next_cursor"]) == ([], None)
+        assert "other_tenant" in said
+        assert not said & {"corrected", "unknown_words", "no_words", "no_match", "by_meaning"}
+        assert not any(word in str(page["notes"]) for word in ("“", "would be found"))
+
+
+def test_a_release_that_serves_no_more_is_not_held(client: TestClient, engine: LiveEngine, workspace: Workspace) -> None:
+    texts(client, q="blue")
+    held, words = weakref.ref(engine.live), weakref.ref(engine.live.feed.parts.words.index)
+    workspace.releases.promote(release_ids(workspace)[0])
+    engine.poll()
+    gc.collect()
+    assert held() is None
+    assert words() is None
+    assert texts(client, q="la") == ["lamps"]
 
 
 @pytest.mark.parametrize(
@@ -275,6 +328,7 @@ def test_a_new_item_is_suggested(client: TestClient) -> None:
         ({"k": "21"}, "bad_input"),
         ({"k": "x"}, "bad_input"),
         ({"user_id": "session:x"}, "bad_input"),
+        ({"q": "é" * 1025}, "bad_input"),
     ],
 )
 def test_what_is_wrong_is_said(client: TestClient, query: dict[str, str], code: str) -> None:

@@ -11,6 +11,9 @@ import { searchPlace } from "./views.js";
 const MOST_CATEGORIES = 8;
 const QUIET = "The best matches first, in an order that fits you.";
 const BY_WORDS = "lexical"; // the source of what has the words
+const MAX_CHARS = 1000, MAX_BYTES = 2048; // of a query, as the server takes it
+const KEPT_BACK = /(?:All ([\d,]+) items|The one item) that would be found may not be shown here/;
+const NOT_FILTERED = "is hidden, was shown before or is not available";
 
 /** What is told behind the sentence of a note. */
 const detailOf = (page, ...codes) => page.notes.filter((note) => codes.includes(note.code)).map((note) => /\((.*)\)$/s.exec(note.text)?.[1] || "").join(" ");
@@ -29,6 +32,12 @@ function respelt(text, corrections) {
   return left > 0 || !corrections.length ? null : words.join("");
 }
 
+/** `text` as far as a query may go, no sign cut in two. */
+function cut(text) {
+  const begin = [...text].slice(0, MAX_CHARS).join("");
+  return begin.slice(0, new TextEncoder().encodeInto(begin, new Uint8Array(MAX_BYTES)).read);
+}
+
 const whole = (text) => (/^\d{1,15}$/.test(text || "") ? Number(text) : null);
 
 export class SearchPage {
@@ -39,7 +48,7 @@ export class SearchPage {
   constructor(box, place, { person, marks, act, noticedRelease, renamed, search, bring }) {
     Object.assign(this, { person, marks, act, noticedRelease, renamed, search, bring });
     const asked = new URLSearchParams(place.slice("search:".length));
-    this.query = (asked.get("q") || "").slice(0, 1000);
+    this.query = cut(asked.get("q") || "");
     this.filters = { kind: asked.get("kind"), category: asked.getAll("category"), price_min: whole(asked.get("price_min")), price_max: whole(asked.get("price_max")) };
     this.categories = [...this.filters.category];
     this.build();
@@ -135,7 +144,11 @@ export class SearchPage {
     const said = [];
     if (corrections.length) said.push(meant ? `Nothing here is called ${wrong}.` : detail);
     if (missing && (meant || !corrections.length)) said.push(`Nothing here has ${missing}; this is for the other words.`);
-    if (codes.includes("no_words")) said.push(detailOf(page, "no_words").includes("The filter removed") ? "Nothing with these words is left inside these filters; these were found by what they mean." : "Nothing has these words; these were found by what they mean.");
+    if (codes.includes("no_words")) {
+      const there = KEPT_BACK.test(detailOf(page, "no_words"));
+      const why = !there ? "Nothing has these words" : this.filtered ? "Nothing with these words is left inside these filters" : `What has these words ${NOT_FILTERED}`;
+      said.push(`${why}; these were found by what they mean.`);
+    }
     else if (codes.includes("no_words_index")) said.push("Words can't be looked for at the moment; these were found by what they mean.");
     else if (codes.includes("by_meaning") && !said.length) said.push(`${QUIET} Some were found by what they mean.`);
     if (codes.includes("no_search")) said.push("Search doesn't work at the moment, so this is what your feed would show.");
@@ -150,12 +163,15 @@ export class SearchPage {
 
   /** Why there is nothing, and what to do next. */
   nothing(page) {
-    const why = detailOf(page, "no_match"), removed = /removed (?:all ([\d,]+) items|the one item)/.exec(why);
-    const clear = make("button", { className: "pill strong", type: "button", textContent: "Remove the filters", onclick: () => this.clear() });
-    if (removed || this.filtered) {
-      const n = removed && (removed[1] || "1");
-      const text = n ? `${n === "1" ? "One thing matches" : `${n} things match`} “${this.query}” without them.` : "Without them there may be something.";
-      return { title: "Nothing is left with these filters", text, more: [clear] };
+    const why = detailOf(page, "no_match"), there = KEPT_BACK.exec(why), n = there?.[1];
+    if (this.filtered) {
+      const clear = make("button", { className: "pill strong", type: "button", textContent: "Remove the filters", onclick: () => this.clear() });
+      const known = there && (n ? `${n} things match “${this.query}”` : `One thing matches “${this.query}”`);
+      return { title: "Nothing is left with these filters", text: `${known ? `${known}; without` : "Without"} the filters there may be something to show.`, more: [clear] };
+    }
+    if (there) {
+      const text = n ? `Each of the ${n} things that match ${NOT_FILTERED}.` : `The one thing that matches ${NOT_FILTERED}.`;
+      return { title: `Nothing to show for “${this.query}”`, text: `${text} Try other words, or search by a picture.`, more: this.ideas() };
     }
     if (!this.query.trim()) return { title: "What are you looking for?", text: "Type a few words above, or begin with one of these.", more: this.ideas() };
     if (why.includes("no letters or digits")) return { title: "There are no words in this", text: "Search goes by words. Type a few, or begin with one of these.", more: this.ideas() };

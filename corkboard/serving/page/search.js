@@ -51,8 +51,12 @@ export class SearchBox {
     this.input.select();
   }
 
-  /** What was answered to somebody else, or under another release, is forgotten. */
-  forget() { this.answers.clear(); }
+  /** What was answered to somebody else, or under another release, is forgotten, and so is what they are still being asked. */
+  forget() {
+    clearTimeout(this.timer);
+    this.asked?.abort();
+    this.answers.clear();
+  }
 
   showWipe() { this.wipe.hidden = !this.input.value; }
 
