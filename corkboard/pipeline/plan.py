@@ -174,7 +174,6 @@ def plan(settings: Settings) -> Plan:
 
 
 def _first(settings: Settings, content: ContentConfig, index: IndexConfig) -> list[Step]:
-    catalogue = ("corkboard.retrieval.catalogue", "corkboard.retrieval.attributes")
     return [
         Step(
             "catalogue",
@@ -285,7 +284,7 @@ def _graph(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
 
 def _products(settings: Settings, towers: tuple[str, ...]) -> list[Step]:
     """ItemSage, the index of what can be bought, and what is guessed of it."""
-    index, metrics = ("corkboard.retrieval.index",), "corkboard.metrics.prediction"
+    index = ("corkboard.retrieval.index",)
     learned = (*_INPUTS, "multibisage", search_steps.SEARCHSAGE)
     served = (*_SERVED_ITEMS, product_steps.ITEMSAGE)
     return [
