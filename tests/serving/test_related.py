@@ -123,9 +123,9 @@ def test_what_is_told_of_such_a_page_is_known_of_the_user(client: TestClient, en
     assert [row["context_item_id"] for row in kept] == ["item-002", "item-002"]
 
 
-def test_the_description_names_both_surfaces(client: TestClient) -> None:
+def test_the_description_names_all_surfaces(client: TestClient) -> None:
     body = client.get("/openapi.json").json()["components"]["schemas"]["RecommendBody"]["properties"]
-    assert body["surface"]["enum"] == ["home", "related", "visual", "search", None]
+    assert body["surface"]["enum"] == ["home", "related", "visual", "search", "shop", None]
     assert "related" in body["surface"]["description"]
 
 
