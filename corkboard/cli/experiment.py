@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,22 +38,15 @@ def spine(
     as_json: Json = False,
 ) -> None:
     """PinnerFormer and TransAct on worlds of known causes: claims of their papers, and controls with a cause switched off."""
-    from corkboard.cli import printing
     from corkboard.config import load
+    from corkboard.experiments import spine_report
     from corkboard.experiments.spine import run_spine
     from corkboard.experiments.spine_config import SpineConfig
-    from corkboard.experiments.spine_report import print_report, to_dict, write_reports
 
     base = SpineConfig.quick() if quick else SpineConfig()
     config = load(SpineConfig, overrides=overrides or (), environ={}, base=base.model_dump())
     result = run_spine(folder, config, seeds, minutes, _say, workers)
-    files = write_reports(result, folder)
-    if as_json:
-        printing.print_json({**to_dict(result), "report": str(files["html"])})
-    else:
-        print_report(result)
-        print(f"report: {files['html']}, {files['md']}, {files['json']}")
-    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+    _reported(result, spine_report, folder, as_json)
 
 
 Data = Annotated[Path, typer.Option("--data", help="The folder that holds the files; nothing is downloaded, nothing is copied.")]
@@ -173,22 +167,15 @@ def graph(
     as_json: Json = False,
 ) -> None:
     """MultiBiSage, PinSage, Pixie and PinnerSage on worlds of known causes and on public data: claims of their papers, and controls."""
-    from corkboard.cli import printing
     from corkboard.config import load
+    from corkboard.experiments import graph_report
     from corkboard.experiments.graph import run_graph
     from corkboard.experiments.graph_config import GraphExperimentConfig
-    from corkboard.experiments.graph_report import report, to_dict, write_reports
 
     base = GraphExperimentConfig.quick() if quick else GraphExperimentConfig()
     config = load(GraphExperimentConfig, overrides=overrides or (), environ={}, base=base.model_dump())
     result = run_graph(folder, config, seeds, minutes, _say, workers, data)
-    files = write_reports(result, folder)
-    if as_json:
-        printing.print_json({**to_dict(result), "report": str(files["html"])})
-    else:
-        report(result).print()
-        print(f"report: {files['html']}, {files['md']}, {files['json']}")
-    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+    _reported(result, graph_report, folder, as_json)
 
 
 @app.command("trunk")
@@ -226,22 +213,15 @@ def vision(
     as_json: Json = False,
 ) -> None:
     """Pictures: one embedding for all tasks, bits, domains, and trunks that learned from captions, on rendered products."""
-    from corkboard.cli import printing
     from corkboard.config import load
+    from corkboard.experiments import vision_report
     from corkboard.experiments.vision import run_vision
     from corkboard.experiments.vision_config import VisionExperimentConfig
-    from corkboard.experiments.vision_report import report, to_dict, write_reports
 
     base = VisionExperimentConfig.quick() if quick else VisionExperimentConfig()
     config = load(VisionExperimentConfig, overrides=overrides or (), environ={}, base=base.model_dump())
     result = run_vision(folder, config, seeds, minutes, _say, workers)
-    files = write_reports(result, folder)
-    if as_json:
-        printing.print_json({**to_dict(result), "report": str(files["html"])})
-    else:
-        report(result).print()
-        print(f"report: {files['html']}, {files['md']}, {files['json']}")
-    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+    _reported(result, vision_report, folder, as_json)
 
 
 @app.command("products")
@@ -255,22 +235,15 @@ def products(
     as_json: Json = False,
 ) -> None:
     """ItemSage and SearchSage on worlds of known causes: two kinds of queries by four actions, claims of their papers, and a control."""
-    from corkboard.cli import printing
     from corkboard.config import load
+    from corkboard.experiments import products_report
     from corkboard.experiments.products import run_products
     from corkboard.experiments.products_config import ProductsConfig
-    from corkboard.experiments.products_report import report, to_dict, write_reports
 
     base = ProductsConfig.quick() if quick else ProductsConfig()
     config = load(ProductsConfig, overrides=overrides or (), environ={}, base=base.model_dump())
     result = run_products(folder, config, seeds, minutes, _say, workers)
-    files = write_reports(result, folder)
-    if as_json:
-        printing.print_json({**to_dict(result), "report": str(files["html"])})
-    else:
-        report(result).print()
-        print(f"report: {files['html']}, {files['md']}, {files['json']}")
-    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
+    _reported(result, products_report, folder, as_json)
 
 
 def _told(found: Evaluation, folder: Path, as_json: bool) -> None:
@@ -286,6 +259,19 @@ def _told(found: Evaluation, folder: Path, as_json: bool) -> None:
         found.print()
         print(f"report: {page}, {stored}")
     raise SystemExit(1 if found.warnings else 0)
+
+
+def _reported(result: Any, module: ModuleType, folder: Path, as_json: bool) -> None:
+    """Write and print the report of an experiment on worlds by its own ``module``; exit code 1 where a run failed or it was interrupted."""
+    from corkboard.cli import printing
+
+    files = module.write_reports(result, folder)
+    if as_json:
+        printing.print_json({**module.to_dict(result), "report": str(files["html"])})
+    else:
+        module.report(result).print()
+        print(f"report: {files['html']}, {files['md']}, {files['json']}")
+    raise SystemExit(1 if result.finished.failed or result.finished.interrupted else 0)
 
 
 def _say(line: str) -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,7 +39,7 @@ from corkboard.experiments.item_pairs import PairTask
 from corkboard.experiments.item_questions import Part, answers, figures_of
 from corkboard.experiments.item_scorers import HistoryItems, ItemSetScorer, NeighbourItems, VectorItems, pixie_rows
 from corkboard.experiments.spine_config import laid_over
-from corkboard.experiments.spine_runs import Context, Run
+from corkboard.experiments.spine_runs import Context, Measure, Run
 from corkboard.experiments.spine_worlds import SpineWorld, alone_at
 from corkboard.experiments.task import RetrievalTask, retrieval_task
 from corkboard.graph.bipartite import BipartiteGraph
@@ -375,19 +374,13 @@ def uniform_neighbours(graph: BipartiteGraph, item_ids: Sequence[str], count: in
 
 
 def items(context: Context) -> None:
-    """The work of a job of item models: each of its runs that is missing and fits."""
-    bench: Bench | None = None
-    for run in context.todo():
-        if bench is None:
-            began = time.perf_counter()
-            bench = bench_of(context)
-            context.prepared(time.perf_counter() - began)
-        began, cpu = time.perf_counter(), time.process_time()
-        context.doing(run.variant)
-        tell = lambda at, of, run=run: context.doing(f"training {run.variant}", at, of)  # noqa: E731
-        figures, facts = bench.measured(run, tell)
-        facts["cpu s"] = time.process_time() - cpu
-        context.finished(run, figures, facts, time.perf_counter() - began)
+    """The work of a job of item models."""
+
+    def measuring() -> Measure:
+        bench = bench_of(context)
+        return lambda run: bench.measured(run, context.training(run))
+
+    context.each(measuring)
 
 
 def bench_of(context: Context) -> Bench:

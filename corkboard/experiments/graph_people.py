@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ from corkboard.experiments.graph_config import GraphExperimentConfig
 from corkboard.experiments.graph_models import ENCODERS, Bench, bench_of
 from corkboard.experiments.item_scorers import rows_in
 from corkboard.experiments.scorers import ListScorer
-from corkboard.experiments.spine_runs import Context, Run
+from corkboard.experiments.spine_runs import Context, Measure, Run
 from corkboard.experiments.task import retrieval_task
 from corkboard.lake.calendar import DAY_MS
 from corkboard.lake.schema import POSITIVE, user_key_expr
@@ -154,15 +153,10 @@ class LearnedUsers:
 
 def people(context: Context) -> None:
     """The work of a job of people: MultiBiSage is trained once, then each row is asked."""
-    made: People | None = None
-    for run in context.todo():
-        if made is None:
-            began = time.perf_counter()
-            bench = bench_of(context)
-            made = People(bench, bench.learned(name.MULTI, partial(context.doing, f"training {name.MULTI} first"))[0])
-            context.prepared(time.perf_counter() - began)
-        began, cpu = time.perf_counter(), time.process_time()
-        context.doing(run.variant)
-        tell = lambda at, of, run=run: context.doing(f"training {run.variant}", at, of)  # noqa: E731
-        figures, facts = made.measured(run, tell)
-        context.finished(run, figures, {**facts, "cpu s": time.process_time() - cpu}, time.perf_counter() - began)
+
+    def measuring() -> Measure:
+        bench = bench_of(context)
+        made = People(bench, bench.learned(name.MULTI, partial(context.doing, f"training {name.MULTI} first"))[0])
+        return lambda run: made.measured(run, context.training(run))
+
+    context.each(measuring)

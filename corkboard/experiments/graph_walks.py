@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -202,13 +201,4 @@ def _each(values: Sequence[float]) -> PerUser:
 
 def walks(context: Context) -> None:
     """The work of a job of walks."""
-    made: Walks | None = None
-    for run in context.todo():
-        if made is None:
-            began = time.perf_counter()
-            made = Walks(bench_of(context))
-            context.prepared(time.perf_counter() - began)
-        began, cpu = time.perf_counter(), time.process_time()
-        context.doing(run.variant)
-        figures, facts = made.measured(run)
-        context.finished(run, figures, {**facts, "cpu s": time.process_time() - cpu}, time.perf_counter() - began)
+    context.each(lambda: Walks(bench_of(context)).measured)

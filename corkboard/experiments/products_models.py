@@ -7,7 +7,6 @@ is kept beside it, so that its jobs share it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -373,17 +372,8 @@ def coverage(score: Score, queries: int, items: int, k: int = 10) -> float:
 
 
 def work(context: Context) -> None:
-    """The work of a job: each of its runs that is missing and fits."""
-    bench: ProductBench | None = None
-    for run in context.todo():
-        if bench is None:
-            began = time.perf_counter()
-            bench = bench_of(context)
-            context.prepared(time.perf_counter() - began)
-        began, cpu = time.perf_counter(), time.process_time()
-        context.doing(run.variant)
-        figures, facts = bench.measured(run)
-        context.finished(run, figures, {**facts, "cpu s": time.process_time() - cpu}, time.perf_counter() - began)
+    """The work of a job: its variants, in one world."""
+    context.each(lambda: bench_of(context).measured)
 
 
 def bench_of(context: Context) -> ProductBench:

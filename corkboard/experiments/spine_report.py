@@ -179,11 +179,6 @@ def report(result: SpineResult) -> Pages:
     return Pages(f"Spine: {len(result.seeds)} worlds", grids(result), protocol(result), troubles(result.finished))
 
 
-def print_report(result: SpineResult) -> None:
-    """Every grid on the terminal, then the protocol and what went wrong."""
-    report(result).print()
-
-
 def write_reports(result: SpineResult, folder: Path) -> dict[str, Path]:
     """Write ``spine.json``, ``spine.md`` and ``spine.html`` to ``folder``; returns the files by ending."""
     return report(result).write(folder, "spine", json.dumps(to_dict(result), indent=1, default=str))

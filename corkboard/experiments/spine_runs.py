@@ -127,6 +127,10 @@ class Durations:
         return json.loads(self.file.read_text()) if self.file.exists() else {}
 
 
+Measure = Callable[[Run], tuple[Mapping[str, PerUser], Mapping[str, float]]]
+"""What measures one run: its figures, and facts about it."""
+
+
 @dataclass
 class Context:
     """What a job's work is given: its runs that are still missing, where to put them, and how much time there is."""
@@ -152,6 +156,24 @@ class Context:
                 self.skipped.append(run)
             else:
                 yield run
+
+    def each(self, measuring: Callable[[], Measure]) -> None:
+        """Measure each run that is missing and fits. ``measuring`` makes what they share and returns what measures one; it is called when
+        the first run is due."""
+        measure: Measure | None = None
+        for run in self.todo():
+            if measure is None:
+                began = time.perf_counter()
+                measure = measuring()
+                self.prepared(time.perf_counter() - began)
+            began, cpu = time.perf_counter(), time.process_time()
+            self.doing(run.variant)
+            figures, facts = measure(run)
+            self.finished(run, figures, {**facts, "cpu s": time.process_time() - cpu}, time.perf_counter() - began)
+
+    def training(self, run: Run) -> Callable[[int, int], None]:
+        """What tells how far the training of a run is."""
+        return lambda at, of: self.doing(f"training {run.variant}", at, of)
 
     def prepared(self, seconds: float) -> None:
         """What is shared has been made."""

@@ -7,7 +7,6 @@ a seed is asked the same, so that differences are paired. Variants that differ o
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,7 +20,7 @@ from corkboard.embeddings.visual import VisualEncoder, VisualTask, pack_bits
 from corkboard.embeddings.visual_training import train_visual
 from corkboard.experiments import vision_claims as name
 from corkboard.experiments.spine_config import laid_over
-from corkboard.experiments.spine_runs import Context, code_hash
+from corkboard.experiments.spine_runs import Context, Measure, code_hash
 from corkboard.experiments.trunk import started
 from corkboard.experiments.vision_captions import captions, truth_of
 from corkboard.experiments.vision_config import VisionExperimentConfig
@@ -309,17 +308,13 @@ VARIANTS: Mapping[str, Callable[[Stage], Found]] = {
 
 
 def work(context: Context) -> None:
-    """The work of a job: each of its runs that is missing and fits."""
-    stage: Stage | None = None
-    for run in context.todo():
-        if stage is None:
-            began = time.perf_counter()
-            stage = _stage(context)
-            context.prepared(time.perf_counter() - began)
-        began, cpu = time.perf_counter(), time.process_time()
-        context.doing(run.variant)
-        figures, facts = VARIANTS[run.variant](stage)
-        context.finished(run, figures, facts | {"cpu s": time.process_time() - cpu}, time.perf_counter() - began)
+    """The work of a job: its variants, on one set of pictures."""
+
+    def measuring() -> Measure:
+        stage = _stage(context)
+        return lambda run: VARIANTS[run.variant](stage)
+
+    context.each(measuring)
 
 
 def _stage(context: Context) -> Stage:

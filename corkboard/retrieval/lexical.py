@@ -46,20 +46,16 @@ TEXT_COLUMNS = tuple(_COLUMNS.values())
 """The columns of the lake's ``items`` that hold them."""
 _SCHEMA = """
 CREATE VIRTUAL TABLE items USING fts5(title, description, category, brand, attributes, shown UNINDEXED, tokenize = 'ascii');
-CREATE TABLE phrases (key TEXT PRIMARY KEY, shown TEXT NOT NULL, words INT NOT NULL, items INT NOT NULL, people INT NOT NULL) WITHOUT ROWID;
+CREATE TABLE phrases (key TEXT PRIMARY KEY, shown TEXT NOT NULL, words INT NOT NULL, items INT NOT NULL) WITHOUT ROWID;
 """
 _MATCHES = "SELECT rowid, -bm25(items, ?, ?, ?, ?, ?) FROM items WHERE items MATCH ?"
 _COMPLETIONS = """
-SELECT shown FROM phrases WHERE key > ? AND key < ? AND (people > 0 OR items >= CASE WHEN words > 1 THEN ? ELSE 1 END)
-ORDER BY people DESC, items DESC, key LIMIT ?
+SELECT shown FROM phrases WHERE key > ? AND key < ? AND items >= CASE WHEN words > 1 THEN ? ELSE 1 END
+ORDER BY items DESC, key LIMIT ?
 """
 _ADD_ITEM = "INSERT INTO items (rowid, title, description, category, brand, attributes, shown) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _ADD_PHRASE = """
-INSERT INTO phrases (key, shown, words, items, people) VALUES (?, ?, ?, ?, 0) ON CONFLICT (key) DO UPDATE SET items = items + excluded.items
-"""
-_ADD_QUERY = """
-INSERT INTO phrases (key, shown, words, items, people) VALUES (?, ?, ?, 0, ?)
-ON CONFLICT (key) DO UPDATE SET people = excluded.people, shown = excluded.shown
+INSERT INTO phrases (key, shown, words, items) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET items = items + excluded.items
 """
 
 
@@ -146,12 +142,11 @@ class LexicalIndex:
         items: pl.DataFrame,
         catalogue: Catalogue,
         config: LexicalConfig | None = None,
-        asked: Iterable[tuple[str, int]] = (),
         path: Path | None = None,
     ) -> LexicalIndex:
         """The index of a frame with columns of the lake's ``items``, one row an item; absent columns are empty.
 
-        ``asked`` are past queries and how many people asked each. Items that the catalogue does not know are left out.
+        Items that the catalogue does not know are left out.
         """
         index = cls(config, path)
         items = items.unique("item_id", keep="last", maintain_order=True)
@@ -160,7 +155,6 @@ class LexicalIndex:
         cells = zip(rows, zip(*columns, strict=True), strict=True)
         texts = ((row, _texts(dict(zip(TEXT_COLUMNS, values, strict=True)))) for row, values in cells if row >= 0)
         index._fill(texts)
-        index.learn_queries(asked)
         return index
 
     def __len__(self) -> int:
@@ -228,9 +222,9 @@ class LexicalIndex:
         return (telling or words)[: self.config.max_words]
 
     def suggest(self, prefix: str | None, k: int = 8) -> list[str]:
-        """Up to ``k`` completions of what was typed so far: past queries, then words and phrases of titles; each the most frequent first.
+        """Up to ``k`` completions of what was typed so far: words and phrases of titles, the most frequent first.
 
-        Nothing for a prefix without letters or digits. Queries that fewer than ``min_people`` asked are not even stored.
+        Nothing for a prefix without letters or digits. What people asked before is no matter of an index of items.
         """
         words = folded_words(prefix)
         if not words or k < 1:
@@ -265,24 +259,6 @@ class LexicalIndex:
         with self._changing() as (writer, change):
             return sum(self._take_out(writer, row, change) for row in rows)
 
-    def learn_queries(self, asked: Iterable[tuple[str, int]]) -> None:
-        """Suggest these past queries instead of earlier ones: (text, how many people asked it).
-
-        Texts that are one query once normalised count the most people that any of them has, not their sum: the same
-        people may have asked both, and a query of few must not pass for one of many.
-        """
-        people: dict[str, tuple[str, int, int]] = {}
-        for text, count in asked:
-            shown = normalised(text)
-            words = folded_words(shown)
-            key = " ".join(words)
-            if count >= self.config.min_people and words and count > people.get(key, ("", 0, 0))[2]:
-                people[key] = (shown, len(words), int(count))
-        with self._changing() as (writer, _):
-            writer.execute("UPDATE phrases SET people = 0 WHERE people > 0")
-            writer.executemany(_ADD_QUERY, ((key, *values) for key, values in people.items()))
-            writer.execute("DELETE FROM phrases WHERE items <= 0 AND people = 0")
-
     def _fill(self, texts: Iterable[tuple[int, list[str]]]) -> None:
         with self._changing() as (writer, change):
             self._put_in(writer, texts, change)
@@ -311,7 +287,7 @@ class LexicalIndex:
         writer.execute("DELETE FROM items WHERE rowid = ?", (row,))
         gone = [(key,) for key in self._phrases(old[-1])]
         writer.executemany("UPDATE phrases SET items = items - 1 WHERE key = ?", gone)
-        writer.executemany("DELETE FROM phrases WHERE key = ? AND items <= 0 AND people = 0", gone)
+        writer.executemany("DELETE FROM phrases WHERE key = ? AND items <= 0", gone)
         change.subtract(set(" ".join(old[:-1]).split()))
         return True
 

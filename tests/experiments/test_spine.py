@@ -119,7 +119,7 @@ def test_the_report_tells_all_of_it(result, tmp_path):
     page = files["html"].read_text()
     assert page.count("<table>") == len(spine_report.grids(result))
     assert "&gt;" in page
-    spine_report.print_report(result)
+    spine_report.report(result).print()
 
 
 def test_the_command_line_loads_nothing_heavy():

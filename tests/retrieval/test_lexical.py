@@ -3,7 +3,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -511,11 +510,11 @@ def test_suggestions_are_past_queries_then_words_and_phrases_of_titles() -> None
         "king of the hill",
         "King of the hill",
     ]
-    index = index_of(titles, asked=[("Navy  SHIRT", 9), ("nav mesh", 30), ("navy secret", 4), ("🦄", 99), ("", 99)])
-    assert index.suggest("na") == ["nav mesh", "navy shirt", "navy", "navy check", "navel"]
-    assert index.suggest("na", 2) == ["nav mesh", "navy shirt"]
+    index = index_of(titles)
+    assert index.suggest("na") == ["navy", "navy check", "navel"]
+    assert index.suggest("na", 2) == ["navy", "navy check"]
     assert index.suggest("NAVY c") == ["navy check"]
-    assert index.suggest("navy ") == ["navy shirt", "navy check"]
+    assert index.suggest("navy ") == ["navy check"]
     assert index.suggest("levi'") == ["levi's", "levi's 501"]
     assert index.suggest("shirt ") == []  # no phrase crosses a dash between spaces
     assert index.suggest("king") == ["king of the hill"]  # stop words neither begin nor end one
@@ -523,20 +522,6 @@ def test_suggestions_are_past_queries_then_words_and_phrases_of_titles() -> None
     assert index.suggest("") == index.suggest(None) == index.suggest("🦄") == index.suggest("na", 0) == []
     assert index.suggest('"; DROP TABLE phrases; --') == []
     assert index.suggest("n" * 100_000) == []
-
-
-def test_a_query_of_few_people_is_not_suggested_nor_stored(tmp_path: Path) -> None:
-    path = tmp_path / "index.sqlite"
-    asked = [("ann's address", 4), ("Ann's  Address", 4), ("annual sale", 5)]
-    index = index_of(["hat"], asked=asked, path=path)
-    assert index.suggest("ann") == ["annual sale"]  # twice four may be the same four
-    with sqlite3.connect(path) as other:
-        assert other.execute("SELECT key FROM phrases ORDER BY key").fetchall() == [("annual sale",), ("hat",)]
-    index.learn_queries([("annual sale", 20), ("Annual Sale!", 6), ("anniversary gift", 12)])
-    assert index.suggest("ann") == ["annual sale", "anniversary gift"]
-    index.learn_queries([("anniversary gift", 12)])
-    assert index.suggest("ann") == ["anniversary gift"]
-    assert index.suggest("ha") == ["hat"]
 
 
 def test_suggestions_in_scripts_without_spaces() -> None:
