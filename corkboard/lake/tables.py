@@ -21,7 +21,19 @@ CREATOR_ACTIONS = ("follow", "block")
 ACTIONS = (*ITEM_ACTIONS, *CREATOR_ACTIONS, "undo")
 POSITIVE = ("close_up", "click", "long_click", "save", "add_to_cart", "checkout")
 NEGATIVE = ("hide", "report")
-SURFACES = ("home", "related", "search", "ads", "notifications", "shop", "look", "other", "visual")
+SURFACES = (
+    "home",
+    "related",
+    "search",
+    "ads",
+    "notifications",
+    "shop",
+    "look",
+    "other",
+    "visual",
+    "shop_the_look",
+    "complete_the_look",
+)
 ACTION_CODES: Mapping[str, int] = {name: 1 + place for place, name in enumerate(ITEM_ACTIONS)}
 """The one numbering of actions on items for models that read histories; 0 is padding and never an action."""
 SURFACE_CODES: Mapping[str, int] = {name: 1 + place for place, name in enumerate(SURFACES)}
