@@ -17,7 +17,9 @@ from corkboard.lake.schema import ACTION_CODES, SURFACE_CODES
 from corkboard.learning.time_encoding import GAP_SECONDS, clock_features, gap_buckets, gap_features
 from corkboard.learning.transformer import CausalTransformer
 
-_TYPES = len(ACTION_CODES) + len(SURFACE_CODES)
+_SURFACES = SURFACE_CODES["visual"]
+"""Surfaces that are told apart, the first so many; what came into the lake's list later is read as "other", so that models last."""
+_TYPES = len(ACTION_CODES) + _SURFACES
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def token_features(histories: Histories, slots: np.ndarray, clock_hours: Sequenc
     types = np.zeros((len(slots), _TYPES), np.float32)
     row = np.arange(len(slots))
     types[row, histories.actions[slots] - 1] = 1
-    types[row, len(ACTION_CODES) + histories.surfaces[slots] - 1] = 1
+    surfaces = histories.surfaces[slots]
+    types[row, len(ACTION_CODES) + np.where(surfaces > _SURFACES, SURFACE_CODES["other"], surfaces) - 1] = 1
     if clock_hours is None:
         return types
     times = histories.time_ms[slots]

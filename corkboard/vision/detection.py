@@ -1,7 +1,7 @@
 """What every detector has in common: what it learns from, what it finds, and the network between.
 
-Boxes are left, top, right, bottom; pixel i covers [i, i + 1), so right and bottom are outside. Inside of a network they are px of the square
-that it reads; what a detector hands out are shares of the upright picture.
+Boxes are left, top, right, bottom; pixel i covers [i, i + 1), so right and bottom are outside. Inside of a network they are px of the
+square that it reads; what a detector hands out are shares of the upright picture.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from corkboard.artifacts import EmbeddingTable, Space, write_artifact
 from corkboard.embeddings.histories import Histories
 from corkboard.embeddings.pinnerformer import PinnerFormer, cadence_moments
 from corkboard.errors import ArtifactError, SpaceMismatch
+from corkboard.lake.schema import SURFACE_CODES
 from tests.embeddings.builders import DAY_MS, content, random_histories, trained
 
 
@@ -66,6 +67,13 @@ def test_each_part_of_the_past_counts(model: PinnerFormer, made: Histories) -> N
         column[slot] = value
         after = model.encode_users(replace(made, **{name: column}), content(), asked, moment)
         assert np.abs(after - before).max() > 1e-4, name
+
+
+def test_a_surface_that_came_later_reads_as_other(model: PinnerFormer, made: Histories) -> None:
+    """So that a model that was trained before it was named goes on."""
+    users, moments = every_moment(made)
+    other, later = (replace(made, surfaces=np.full_like(made.surfaces, SURFACE_CODES[name])) for name in ("other", "complete_the_look"))
+    assert np.array_equal(model.encode_users(later, content(), users, moments), model.encode_users(other, content(), users, moments))
 
 
 def test_a_vector_does_not_depend_on_what_else_is_asked(model: PinnerFormer, made: Histories) -> None:
