@@ -30,7 +30,7 @@ from corkboard.lake.pictures.sources import FolderSource, PictureSource
 from corkboard.lake.purge import purge_deleted
 from corkboard.lake.read import Piece, read_pieces, source_hash
 from corkboard.lake.refused import RefusedRows
-from corkboard.lake.tables import DEFAULT_TENANT, EVENT_TABLE, TABLES
+from corkboard.lake.tables import DEFAULT_TENANT, EVENT_TABLE, TABLES, TIMELESS
 from corkboard.lake.validate import check_frame, fill_event_ids, show
 from corkboard.lake.write import Batch, TableRows, batch, make_durable, remove_files, write_tables
 
@@ -155,7 +155,7 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def _timeless_at_zero(table: str, frame: pl.DataFrame) -> pl.DataFrame:
-    timeless = table == "objects" and "time_ms" not in frame.columns
+    timeless = table in TIMELESS and "time_ms" not in frame.columns
     return frame.with_columns(pl.lit(0, pl.Int64).alias("time_ms")) if timeless else frame
 
 

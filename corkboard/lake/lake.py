@@ -15,7 +15,7 @@ from corkboard.artifacts import content_hash
 from corkboard.errors import LakeError, LeakError
 from corkboard.lake import purge
 from corkboard.lake.log import DataFile, Log
-from corkboard.lake.tables import DEFAULT_TENANT, TABLES, empty, scan, user_key_expr
+from corkboard.lake.tables import DEFAULT_TENANT, LATER_TABLES, TABLES, empty, scan, user_key_expr
 from corkboard.lake.write import DAY_MS, in_time_order
 
 if TYPE_CHECKING:
@@ -192,6 +192,10 @@ class Lake:
         """What was found in pictures, sorted by item_id."""
         return self._rows("objects", None, None).sort("item_id", "image_hash", "event_id")
 
+    def judgements(self) -> pl.DataFrame:
+        """What judges said of products beside pictures, sorted by (time_ms, event_id), gold questions included."""
+        return self._by_time("judgements", None, None)
+
     # --------------------------------------------------------------------------------------------- what happened, by time
 
     def actions(self, start_ms: int | None = None, end_ms: int | None = None, undone: bool = False) -> pl.DataFrame:
@@ -252,6 +256,8 @@ class Lake:
         digest = hashlib.blake2b(digest_size=8)
         for table in TABLES:
             paths = sorted({file.ids for file in self._log.files if file.table == table})
+            if not paths and table in LATER_TABLES:
+                continue
             hashes = np.sort(np.concatenate([np.load(self.folder / path) for path in paths] or [np.zeros(0, np.uint64)]))
             digest.update(table.encode() + len(hashes).to_bytes(8, "little") + hashes.astype("<u8").tobytes())
         return digest.hexdigest()

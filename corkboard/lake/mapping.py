@@ -10,7 +10,7 @@ from functools import cache
 import polars as pl
 
 from corkboard.errors import SchemaError
-from corkboard.lake.tables import ACTIONS, EVENT_TABLE, TABLES, Table
+from corkboard.lake.tables import ACTIONS, EVENT_TABLE, TABLES, TIMELESS, Table
 from corkboard.lake.times import TimeReader
 from corkboard.lake.validate import CONTEXT
 
@@ -24,6 +24,7 @@ _SIGNS: tuple[tuple[str, tuple[set[str], ...]], ...] = (
     ("served", ({"slots", "feature_names"},)),
     ("impressions", ({"slots"},)),
     ("actions", ({"action"}, {"user_id", "item_id", "time_ms"}, {"session_id", "item_id", "time_ms"})),
+    ("judgements", ({"grade", "judge_id"},)),
     ("objects", ({"box", "item_id"}, {"image_hash", "item_id"})),
     ("boards", ({"board_id"},)),
     ("items", ({"item_id"},)),
@@ -65,7 +66,7 @@ class Translation:
             columns["tenant"] = columns["tenant"].fill_null(self.tenant)
         if "time_ms" in columns:
             columns["time_ms"] = self.times.read(columns["time_ms"])
-        elif self.table.key is not None or self.table.name == "objects":
+        elif _timeless(self.table):
             columns["time_ms"] = pl.repeat(0, frame.height, dtype=pl.Int64, eager=True)
             self.always = True
         if "action" in columns:
@@ -145,7 +146,7 @@ def _guess(path: str, found: Collection[str], ours: Mapping[str, str]) -> str:
     raise SchemaError(
         f"The columns of {path} fit no table",
         found=sorted(found),
-        expected="a table of items, users, boards, impressions, actions or objects",
+        expected="a table of items, users, boards, impressions, actions, objects or judgements",
         hint="Name it with --table and its columns with --map ours=theirs; `corkboard check FILE` proposes both.",
     )
 
@@ -189,7 +190,7 @@ def _check_columns(path: str, table: Table, found: Collection[str], ours: Mappin
 
 
 def _timeless(table: Table) -> bool:
-    return table.key is not None or table.name == "objects"
+    return table.key is not None or table.name in TIMELESS
 
 
 def _free(found: Collection[str], ours: Mapping[str, str]) -> dict[str, str]:

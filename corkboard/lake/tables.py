@@ -270,6 +270,21 @@ OBJECTS = Table(
     ),
 )
 
+GRADE = Whole(0, 3, pl.Int32(), "a grade (0 not similar, 1 marginally, 2 similar, 3 extremely similar)")
+JUDGEMENTS = Table(
+    "judgements",
+    (
+        *_envelope(timeless=True),
+        Column("judge_id", ID, required=True),
+        Column("query_image", ID, required=True),  # the hash of the picture that was asked with
+        Column("query_box", Numbers(length=4)),  # its part, as shares; the whole picture where it is not given
+        Column("item_id", ID, required=True),  # what was shown beside it
+        Column("grade", GRADE, required=True),
+        *_ids("source"),  # the models that proposed it
+        Column("gold", Flag(), default=False),  # whether the answer was known before: it tells of the judge, not of the item
+    ),
+)
+
 SERVED = Table(
     "served",
     (
@@ -290,7 +305,11 @@ SERVED = Table(
     ),
 )
 
-TABLES: dict[str, Table] = {table.name: table for table in (ITEMS, USERS, BOARDS, IMPRESSIONS, ACTION_ROWS, OBJECTS, SERVED)}
+TABLES: dict[str, Table] = {table.name: table for table in (ITEMS, USERS, BOARDS, IMPRESSIONS, ACTION_ROWS, OBJECTS, SERVED, JUDGEMENTS)}
+TIMELESS = ("objects", "judgements")
+"""Tables of things that happened, whose rows may have no time: then they are known from the beginning."""
+LATER_TABLES = ("judgements",)
+"""Tables that came after lakes were hashed: where they have no rows they are in no hash."""
 
 
 def empty(table: str) -> pl.DataFrame:

@@ -148,11 +148,12 @@ def test_columns_that_fit_no_table_are_told(tmp_path: Path) -> None:
         ("user_id,country,time_ms", "users"),
         ("board_id,user_id,title,time_ms", "boards"),
         ("item_id,image_hash,category", "objects"),
+        ("query_image,item_id,judge_id,grade", "judgements"),
         ("session_id,item_id,action,time_ms", "actions"),
     ],
 )
 def test_the_table_is_guessed_from_the_columns(tmp_path: Path, columns: str, table: str) -> None:
-    values = {"time_ms": str(T0), "action": "click"}
+    values = {"time_ms": str(T0), "action": "click", "grade": "2"}
     text = columns + "\n" + ",".join(values.get(name, "x") for name in columns.split(",")) + "\n"
     assert ingest_file(tmp_path / "lake", write(tmp_path / "rows.csv", text)).rows_added == {table: 1}
 

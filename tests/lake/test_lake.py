@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from corkboard.errors import LakeError, LeakError
+from corkboard.lake.hashes import hash_texts
 from corkboard.lake.ingest import ingest_frames
 from corkboard.lake.lake import Lake
 from corkboard.lake.schema import TABLES, empty, user_key
@@ -130,6 +133,27 @@ def test_impressions_served_and_objects_come_back_whole(tmp_path: Path) -> None:
     assert lake.objects().select("item_id", "box").rows() == [("i1", [0.0, 0.0, 1.0, 0.5])]
 
 
+def test_judgements_come_back_whole_and_a_lake_without_them_keeps_its_hash(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path, actions=[action("a", T0)])
+    digest = hashlib.blake2b(digest_size=8)
+    for table in (name for name in TABLES if name != "judgements"):
+        hashes = hash_texts(pl.Series(["a"])) if table == "actions" else np.zeros(0, np.uint64)
+        digest.update(table.encode() + len(hashes).to_bytes(8, "little") + hashes.astype("<u8").tobytes())
+    assert lake.event_hash() == digest.hexdigest()
+    row = {
+        "judge_id": "j",
+        "query_image": "h",
+        "query_box": [0.0, 0.0, 0.5, 1.0],
+        "item_id": "i",
+        "grade": 3,
+        "source": "gold/3",
+        "gold": True,
+    }
+    ingest_frames(tmp_path, {"judgements": pl.DataFrame([row, {**row, "judge_id": "k", "grade": 4}])}, "judged")
+    assert lake.refresh().judgements().select(*row).rows(named=True) == [row]  # there is no grade 4
+    assert lake.refresh().event_hash() != lake.event_hash()
+
+
 # ---------------------------------------------------------------------------------------------------------------- undo
 
 
@@ -167,6 +191,7 @@ def planted(folder: Path) -> Lake:
     board = {"board_id": "b", "user_id": "ann", "secret": False, "deleted": False}
     user = {"user_id": "ann", "deleted": False}
     served = {"request_id": "r", "user_id": "ann", "surface": "home", "slots": []}
+    judged = {"judge_id": "j", "query_image": "h", "item_id": "i", "grade": 2, "gold": False}
     return lake_of(
         folder,
         actions=[action("past", T0), action("future", T0 + HOUR), undo("future-undo", T0 + HOUR, "past")],
@@ -176,6 +201,7 @@ def planted(folder: Path) -> Lake:
         boards=[{"event_id": "past", "time_ms": T0, **board}, {"event_id": "future", "time_ms": T0 + HOUR, **board}],
         served=[{"event_id": "past", "time_ms": T0, **served}, {"event_id": "future", "time_ms": T0 + HOUR, **served}],
         objects=[{"event_id": "past", "time_ms": T0, "item_id": "i"}, {"event_id": "future", "time_ms": T0 + HOUR, "item_id": "i"}],
+        judgements=[{"event_id": "past", "time_ms": T0, **judged}, {"event_id": "future", "time_ms": T0 + HOUR, **judged}],
     )
 
 
@@ -190,6 +216,7 @@ def test_nothing_reads_past_the_cut(tmp_path: Path) -> None:
         view.users(),
         view.boards(),
         view.objects(),
+        view.judgements(),
     ]
     for rows in reads:
         assert ids(rows) == ["past"]
