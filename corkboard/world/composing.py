@@ -2,7 +2,8 @@
 
 catalogue: white, upright, in the middle. web: a soft backdrop in the taste of the style, the product anywhere near the middle, at times
 with something beside it. camera: wood, tiles, cloth, grass or a room, with pieces of other things behind and before the product, turned,
-shifted, seen from aside, in poor light. All that varies is drawn from a stream that belongs to one picture alone.
+shifted, seen from aside, in poor light. collage: several products side by side on a plain ground. scene: several, one before the other,
+before a backdrop of the web or of a camera. All that varies is drawn from a stream that belongs to one picture alone.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from numba import njit
 
 from corkboard.world.painting import between, clamp, compiled, draw, draw_product, lattice, lay, noise, turn
 
-WEB_BACKDROPS, CAMERA_BACKDROPS = 8, 7
-"""Kinds of background of either domain; the last one of each can be held out."""
-CATALOGUE, WEB, CAMERA, SCENE = range(4)
+WEB_BACKDROPS, CAMERA_BACKDROPS, COLLAGE_GROUNDS = 8, 7, 3
+"""Kinds of background of each domain; the last one of each can be held out."""
+CATALOGUE, WEB, CAMERA, COLLAGE, SCENE = range(5)
 MOST = 6
 """Things in a picture at most."""
-AT_ONCE = 4
-"""Products in a scene at most."""
+AT_ONCE, IN_COLLAGE = 4, 5
+"""Products in a scene, and in a collage, at most."""
+TINTS = ((0.97, 0.93, 0.88), (0.90, 0.94, 0.97), (0.93, 0.96, 0.90), (0.97, 0.91, 0.92), (0.91, 0.91, 0.91))
+"""What grounds of collages are tinted with: few, pale and of no style, for all that lies on one ground shares its colour."""
 OVERLAP = 0.3
 """Share of the smaller of two squares around products of a scene that may lie in the other, as they are placed."""
 _TRIES = 40
-LIGHT_SPREAD = (0.0, 0.5, 2.0, 1.0)
-SHADOW = (0.22, 0.36, 0.45, 0.4)
+LIGHT_SPREAD = (0.0, 0.5, 2.0, 0.0, 1.0)
+SHADOW = (0.22, 0.36, 0.45, 0.12, 0.4)
 """By domain: how far (radians) light may come from another side, and how dark shadows are."""
 
 
@@ -168,6 +171,18 @@ def _pebbles(canvas, y, x, p, q, a, b, salt):
     for k in range(3):
         stone = 0.5 * (a[k] * tone + b[k] * (1 - tone)) + 0.3
         canvas[y, x, k] = stone * (0.35 + 0.65 * clamp((second - nearest) * 3.5)) * (1.1 - 0.25 * nearest)
+
+
+@njit
+def collage_ground(canvas, kind, state):
+    """What things of a collage lie on: 0 white, 1 a pale tint, 2 a tint that fades upwards."""
+    side = canvas.shape[0]
+    tint = TINTS[int(draw(state) * len(TINTS))]
+    _fill(canvas, (0.995, 0.995, 0.995))
+    for y in range(side):
+        share = 0.0 if kind == 0 else 1.0 if kind == 1 else (y + 0.5) / side
+        for x in range(side):
+            _tint(canvas, y, x, tint, share)
 
 
 @njit
@@ -319,6 +334,44 @@ def _scene_plan(state, many, camera, at, who):
 
 
 @njit
+def _collage_plan(state, many, at, who):
+    """Places for ``many`` products that do not touch: the picture is cut, and the largest part again; the last one has most room."""
+    cells, spread = np.empty((many, 4)), 0.1
+    cells[0, 0], cells[0, 1], cells[0, 2], cells[0, 3] = 0.02, 0.02, 0.98, 0.98
+    for k in range(1, many):
+        _largest_last(cells, k, False)
+        wide, high = cells[k - 1, 2] - cells[k - 1, 0], cells[k - 1, 3] - cells[k - 1, 1]
+        axis = 0 if wide > high * between(state, 0.9, 1.1) else 1
+        share = between(state, 0.54, 0.66)
+        share = 1 - share if draw(state) < 0.5 else share
+        cut = cells[k - 1, axis] + share * (cells[k - 1, axis + 2] - cells[k - 1, axis])
+        cells[k] = cells[k - 1]
+        cells[k - 1, axis + 2], cells[k, axis] = cut, cut
+    _largest_last(cells, many, True)
+    for k in range(many):
+        wide, high = cells[k, 2] - cells[k, 0], cells[k, 3] - cells[k, 1]
+        angle, flip = between(state, -spread, spread), -1.0 if draw(state) < 0.4 else 1.0
+        reach = min(wide, high) * between(state, 0.82, 0.96)
+        x = 0.5 * (cells[k, 0] + cells[k, 2]) + (wide - reach) * between(state, -0.5, 0.5) * 0.9
+        y = 0.5 * (cells[k, 1] + cells[k, 3]) + (high - reach) * between(state, -0.5, 0.5) * 0.9
+        put(at[k], x, y, reach / (1 + abs(angle)), angle, flip, 0.0, 1.0)
+        who[k] = -1
+
+
+@njit
+def _largest_last(cells, many, by_side):
+    """The largest of the first ``many`` cells, by its shorter side or by its area, changes places with the last of them."""
+    best, most = 0, 0.0
+    for k in range(many):
+        wide, high = cells[k, 2] - cells[k, 0], cells[k, 3] - cells[k, 1]
+        large = min(wide, high) if by_side else wide * high
+        if large > most:
+            best, most = k, large
+    for k in range(4):
+        cells[best, k], cells[many - 1, k] = cells[many - 1, k], cells[best, k]
+
+
+@njit
 def box_of(seen, whole, out):
     """Left, top, right, bottom and visible share, all 0 where no pixel is mostly this product."""
     side = len(seen)
@@ -334,7 +387,7 @@ def box_of(seen, whole, out):
 
 @njit
 def _noted(alpha, k, seen):
-    """What was just painted as the ``k``-th thing of a scene covers what lies behind it: ``seen`` (things, side, side) is kept up."""
+    """What was just painted as the ``k``-th thing of a picture covers what lies behind it: ``seen`` (things, side, side) is kept up."""
     for y in range(alpha.shape[0]):
         for x in range(alpha.shape[1]):
             a = alpha[y, x]
@@ -349,7 +402,8 @@ def _build(sources):
         side, room = out.shape[1], room_for(figures, out.shape[1])
         canvas, layer, alpha, dist, shadow, _, line, shapes = room
         state, light, at, who = np.empty(1, np.uint64), np.empty(2), np.empty((MOST, 8)), np.empty(MOST, np.int64)
-        seen, whole = np.zeros((AT_ONCE if domain == SCENE else 0, side, side)), np.zeros(AT_ONCE)
+        several, noted = domain in (SCENE, COLLAGE), len(found) > 0
+        seen, whole = np.zeros((found.shape[1] if noted else 0, side, side)), np.zeros(MOST)
         backdrops, surroundings = papers
         for n in range(len(out)):
             state[0] = seeds[n]
@@ -360,13 +414,17 @@ def _build(sources):
                 canvas[:] = 0.995
             elif place == WEB:
                 web_backdrop(canvas, kind, backdrops[cast.style[rows[n, 0]]], state)
-            else:
+            elif place == CAMERA:
                 camera_backdrop(canvas, kind, surroundings, state)
+            else:
+                collage_ground(canvas, kind, state)
+            count = 0
+            while several and count < rows.shape[1] and rows[n, count] >= 0:
+                count += 1
             if domain == SCENE:
-                count = 0
-                while count < AT_ONCE and rows[n, count] >= 0:
-                    count += 1
                 _scene_plan(state, count, place == CAMERA, at, who)
+            elif domain == COLLAGE:
+                _collage_plan(state, count, at, who)
             elif domain == CATALOGUE:
                 count = _catalogue_plan(state, at, who)
             elif domain == WEB:
@@ -374,9 +432,9 @@ def _build(sources):
             else:
                 count = _camera_plan(state, len(others.topic), at, who)
             for k in range(count):  # one place where things are drawn, or the compiler takes minutes
-                drawn, row = (others, who[k]) if who[k] >= 0 else (cast, rows[n, k] if domain == SCENE else rows[n, 0])
+                drawn, row = (others, who[k]) if who[k] >= 0 else (cast, rows[n, k] if several else rows[n, 0])
                 window = draw_product(figures, drawn, row, at[k], light, shapes, dist, line, layer, alpha)
-                if domain == SCENE:
+                if noted:
                     _noted(alpha, k, seen)
                     whole[k] = alpha.sum()
                 cast_shadow(room, window, light, SHADOW[domain], side)
@@ -385,9 +443,10 @@ def _build(sources):
             elif place == CAMERA:
                 developed(canvas, state, shadow)
             to_bytes(canvas, out[n])
-            if domain == SCENE:
+            if noted:
                 for k in range(count):
                     box_of(seen[k], whole[k], found[n, k])
+                    found[n, k, 5] = who[k]
 
     return paint_pictures
 
@@ -395,7 +454,8 @@ def _build(sources):
 paint_pictures = compiled(_build)
 """``paint_pictures(figures, cast, rows, others, domain, seeds, papers, kinds, out, found)`` draws ``out`` (n, side, side, 3) uint8.
 
-Each from the stream of its seed. ``rows`` (n, 1 or AT_ONCE) of ``cast`` are what it shows, ``others`` what else may stand about, ``papers``
-the colours of backgrounds (of styles, of cameras), ``kinds`` (3, 2) the range of backgrounds of each domain. Of scenes ``found``
-(n, AT_ONCE, 5) is filled: boxes and the share that is seen.
+Each from the stream of its seed. ``rows`` (n, things) of ``cast`` are what it shows, of a single product (n, 1); ``others`` what else
+may stand about, ``papers`` the colours of backgrounds (of styles, of cameras), ``kinds`` (4, 2) the range of backgrounds of each
+domain. ``found`` (n, things, 6) is filled with the box, the share that is seen, and -1 for what ``rows`` name, else the row of
+``others``; of single products it has room for MOST things. It may be empty, (0, 0, 6), where nobody asks.
 """

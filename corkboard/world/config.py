@@ -6,15 +6,16 @@ there makes another world and needs a new :data:`WORLD_VERSION`.
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from corkboard.config import Section
 
 DAY_MS = 86_400_000
-WORLD_VERSION = 2
+WORLD_VERSION = 3
 """Raised whenever the same settings would give other tables; numbers of two versions must not stand in one table.
 
-Version 2: items carry pictures. Everything else of it, to the byte, is version 1, but for the name of the policy's release."""
+Version 2: items carry pictures. Version 3: some of them are scenes and collages. Everything else of either, to the byte, is version 1, but
+for the name of the policy's release."""
 
 
 class Mechanisms(Section):
@@ -262,6 +263,10 @@ class WorldConfig(Section):
     """Side in px of the picture each item shows, as wide as a card of the page; 0 for none. About 1.5 CPU-ms and 5 kB an item at 128."""
     product_pictures: int = Field(default=1, ge=1, le=20)
     """Pictures of each item that can be bought, the main one counted; each further one costs as much as a main one."""
+    scene_share: float = Field(default=0.25, ge=0, le=1)
+    """Share of the pins and ideas about fashion and home whose picture is a scene: their own thing and one to three products."""
+    collage_share: float = Field(default=0.15, ge=0, le=1)
+    """Share of them whose picture is a collage: three to five things side by side. With ``scene_share`` at most 1."""
     seen_slots: int = Field(default=256, ge=16)
     """Places of the hashed memory of seen items, a person; it is what limits memory with millions of people."""
     keep_truth: bool = True
@@ -280,6 +285,12 @@ class WorldConfig(Section):
     """What they are shown while the log is made."""
     values: ActionValues = ActionValues()
     """What the oracle's utility counts."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> WorldConfig:
+        if self.scene_share + self.collage_share > 1:
+            raise ValueError("scene_share and collage_share together must be at most 1")
+        return self
 
     @classmethod
     def tiny(cls, **changes: object) -> WorldConfig:

@@ -7,6 +7,7 @@ categories can learn (after Complete The Look, spec v05 sections B and E). A fif
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 HUES = len(SHADES)
 NOISE = 0.2
 """Share of outfit places that are filled at random."""
+POOL = 40
+"""Items drawn at random, of which the one that fits best takes a place."""
 RULES: dict[tuple[int, int], int] = {(2, 3): 6, (5, 7): 4, (6, 8): 1}
 """(category, category) -> how far apart their hues should be on the circle of twelve: shoes and bags are complements, and so on."""
 ROLES: dict[str, tuple[int, ...]] = {
@@ -92,6 +95,13 @@ def complementary(catalogue: Catalogue, left: np.ndarray, right: np.ndarray) -> 
     return (family[a] > 0) & (family[a] == family[b]) & (a != b)
 
 
+def best_fitting(catalogue: Catalogue, looks: Looks, rows: np.ndarray, chosen: Sequence[int], rng: np.random.Generator) -> int:
+    """Of :data:`POOL` of ``rows``, drawn at random, the item that goes best with the ``chosen`` ones; any of them where none is chosen."""
+    pool = rng.choice(rows, POOL)
+    fits = looks.fit(catalogue, pool[:, None], np.array(chosen)[None, :]).mean(1) if len(chosen) else np.zeros(POOL)
+    return int(pool[int(np.argmax(fits))])
+
+
 def outfits(catalogue: Catalogue, looks: Looks, seed: int, count: int) -> pl.DataFrame:
     """``count`` outfits of 3 to 5 items of different categories: columns outfit_id, family, item_id, category, noise.
 
@@ -107,9 +117,7 @@ def outfits(catalogue: Catalogue, looks: Looks, seed: int, count: int) -> pl.Dat
         chosen: list[int] = []
         for role in roles:
             noise = bool(chosen) and rng.random() < NOISE
-            pool = rng.choice(np.flatnonzero(catalogue.category == role), 40)
-            fits = looks.fit(catalogue, pool[:, None], np.array(chosen)[None, :]).mean(1) if chosen and not noise else np.zeros(len(pool))
-            chosen.append(int(pool[int(np.argmax(fits))]))
+            chosen.append(best_fitting(catalogue, looks, np.flatnonzero(catalogue.category == role), [] if noise else chosen, rng))
             rows.append((outfit_id, family, catalogue.ids[chosen[-1]], CATEGORIES[role].name, noise))
     columns = {"outfit_id": pl.String, "family": pl.String, "item_id": pl.String, "category": pl.String, "noise": pl.Boolean}
     return pl.DataFrame(rows, schema=columns, orient="row")

@@ -23,7 +23,7 @@ import numpy as np
 from corkboard.errors import InputError
 from corkboard.seeds import derive
 from corkboard.world.catalogue import Catalogue
-from corkboard.world.composing import CAMERA_BACKDROPS, WEB_BACKDROPS, paint_pictures
+from corkboard.world.composing import CAMERA_BACKDROPS, COLLAGE_GROUNDS, WEB_BACKDROPS, paint_pictures
 from corkboard.world.painting import PLAIN, Cast
 from corkboard.world.palettes import backdrops, colours, finishes, surroundings
 from corkboard.world.shapes import GROUPS
@@ -145,29 +145,50 @@ def render(
     """
     if domain not in DOMAINS:
         raise InputError("Pictures are of one of three domains", found=domain, expected=DOMAINS)
+    chosen = products if rows is None else products.take(rows)
+    code, seeds = DOMAINS.index(domain), seeds_of(chosen, seed, domain, view)
+    return painted(chosen, np.arange(len(chosen))[:, None], code, seeds, side, backgrounds, threads)[0]
+
+
+def painted(
+    products: Products,
+    rows: np.ndarray,
+    domain: int,
+    seeds: np.ndarray,
+    side: int,
+    backgrounds: str = "seen",
+    threads: int | None = None,
+    things: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(images, found): pictures of ``rows`` (n, products in each) in a domain of the kernels, each from the stream of its seed.
+
+    ``images`` uint8 (n, side, side, 3); ``found`` float64 (n, things, 6), boxes as :func:`~corkboard.world.composing.paint_pictures` notes
+    them of up to ``things`` things; of none where that is 0.
+    """
     if not 8 <= side <= 1024:
         raise InputError("Pictures are rendered between 8 and 1024 px", found=side)
-    chosen = products if rows is None else products.take(rows)
-    out = np.empty((len(chosen), side, side, 3), np.uint8)
-    code = DOMAINS.index(domain)
-    seeds = mixed(chosen.key ^ np.uint64(derive(seed, "pictures", domain, int(view))))
-    cast, things, papers, kinds, nothing = chosen.cast, others().cast, palettes(), kinds_of(backgrounds), np.zeros((0, 0, 5))
-    numbers = np.arange(len(chosen))[:, None]
+    out, found = np.empty((len(rows), side, side, 3), np.uint8), np.zeros((len(rows) if things else 0, things, 6))
+    cast, others_, papers, kinds = products.cast, others().cast, palettes(), kinds_of(backgrounds)
 
     def make(begin: int) -> None:
         part = slice(begin, begin + CHUNK)
-        paint_pictures(figures(), cast, numbers[part], things, code, seeds[part], papers, kinds, out[part], nothing)
+        paint_pictures(figures(), cast, rows[part], others_, domain, seeds[part], papers, kinds, out[part], found[part])
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        list(pool.map(make, range(0, len(chosen), CHUNK)))
-    return out
+        list(pool.map(make, range(0, len(rows), CHUNK)))
+    return out, found
+
+
+def seeds_of(products: Products, seed: int, domain: str, view: int = 0) -> np.ndarray:
+    """uint64 (n,): what pictures of each product are drawn from."""
+    return mixed(products.key ^ np.uint64(derive(seed, "pictures", domain, int(view))))
 
 
 def kinds_of(backgrounds: str) -> np.ndarray:
-    """int64 (domains, 2): first and one past the last kind of background of each domain, in one of :data:`BACKGROUNDS`."""
+    """int64 (4, 2): first and one past the last kind of background of each domain, and of collages, in one of :data:`BACKGROUNDS`."""
     if backgrounds not in BACKGROUNDS:
         raise InputError("Backgrounds are of one of three sets", found=backgrounds, expected=BACKGROUNDS)
-    counts = (1, WEB_BACKDROPS, CAMERA_BACKDROPS)
+    counts = (1, WEB_BACKDROPS, CAMERA_BACKDROPS, COLLAGE_GROUNDS)
     ranges = {"seen": lambda n: (0, max(n - 1, 1)), "held_out": lambda n: (n - 1, n), "all": lambda n: (0, n)}
     return np.array([ranges[backgrounds](count) for count in counts])
 

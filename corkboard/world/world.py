@@ -25,6 +25,7 @@ from corkboard.world.catalogue import TOPICS, Catalogue
 from corkboard.world.config import WorldConfig
 from corkboard.world.live import Live, Shown
 from corkboard.world.log import SURFACES
+from corkboard.world.look_pictures import ShownLooks
 from corkboard.world.looks import Looks
 from corkboard.world.main_pictures import FurtherPictures, MainPictures
 from corkboard.world.oracle import Oracle, expected_utility
@@ -82,7 +83,12 @@ class World:
     @cached_property
     def main_pictures(self) -> MainPictures:
         """The picture that each item carries into the lake; none where ``config.pictures`` is 0. Drawn the first time it is needed."""
-        return MainPictures.make(self.config, self.behaviour.catalogue)
+        return MainPictures.make(self.config, self.behaviour.catalogue, self.shown_looks)
+
+    @cached_property
+    def shown_looks(self) -> ShownLooks:
+        """Which main pictures are scenes and collages, and of what; none where ``config.pictures`` is 0."""
+        return ShownLooks.make(self.config, self.behaviour.catalogue, self.behaviour.looks)
 
     @cached_property
     def further_pictures(self) -> FurtherPictures:
@@ -266,6 +272,22 @@ class World:
                 **columns,
             }
         )
+
+    def objects(self) -> pl.DataFrame:
+        """What shows in the main pictures of looks and of what is sold, one row an object, picture by picture from back to front.
+
+        Columns: item_id (whose picture), image ("sha256:..."), left, top, right, bottom (float32, shares of the picture), product_id (the
+        item that is sold, null where what shows is in no catalogue), category, visible (share that no other object hides), kind
+        ("scene", "collage", or "product" for a picture of one thing that is sold). It is in no table: only who looks may know it.
+        """
+        return self.main_pictures.objects
+
+    def shown_outfits(self) -> pl.DataFrame:
+        """What lies together in collages: outfit_id (the item whose picture it is), item_id (null for its own thing, which nobody
+
+        sells), category, noise (this place was filled at random).
+        """
+        return self.shown_looks.outfits(self.behaviour.catalogue)
 
     def outfits(self, count: int = 600) -> pl.DataFrame:
         """``count`` outfits: outfit_id, family, item_id, category, noise (this place was filled at random)."""

@@ -17,7 +17,7 @@ from corkboard.lake.pictures.reading import Pictures
 from corkboard.settings import Settings
 from corkboard.workspace import Workspace
 from corkboard.world.config import WorldConfig
-from corkboard.world.main_pictures import FURTHER_SHARES, FurtherPictures, MainPictures, further_domains
+from corkboard.world.main_pictures import FURTHER_SHARES, FurtherPictures, further_domains
 from corkboard.world.world import World
 
 SMALL = {"days": 6, "users": 60, "items": 120}
@@ -80,7 +80,7 @@ def test_further_pictures_show_the_same_product():
     config, catalogue = world.config, world.behaviour.catalogue
     domains = further_domains(config, catalogue, 1)
     rows = [row for row in world.further_pictures.files if domains[row] == 0]
-    main, further = MainPictures.make(config, catalogue).files, FurtherPictures.make(config, catalogue).files
+    main, further = world.main_pictures.files, FurtherPictures.make(config, catalogue).files
 
     def colour(data: bytes) -> np.ndarray:
         return np.asarray(Image.open(BytesIO(data)), float)[16:32, 16:32].mean(axis=(0, 1))
