@@ -16,6 +16,7 @@ from corkboard.lake.importers.config import ImportConfig
 from corkboard.ranking.config import RankingConfig
 from corkboard.retrieval.config import RetrievalConfig
 from corkboard.serving.config import ServingConfig
+from corkboard.shopping.config import ShoppingConfig
 from corkboard.state.config import StateConfig
 from corkboard.vision.config import VisionConfig
 from corkboard.world.config import WorldConfig
@@ -108,6 +109,8 @@ class Settings(Section):
     """Baselines, indexes and candidate sources."""
     ranking: RankingConfig = RankingConfig()
     """The ranker, its training rows and what an action is worth."""
+    shopping: ShoppingConfig = ShoppingConfig()
+    """From pictures to products that look like what is in them, and to what goes with it."""
     feed: FeedConfig = FeedConfig()
     """Rules and diversity of a page."""
     evaluation: EvaluationConfig = EvaluationConfig()

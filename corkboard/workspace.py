@@ -8,6 +8,8 @@ ws.evaluate().print()
 ws.recommend("ann", k=25).to_polars()
 ws.related("sku-1", k=25).to_polars()
 ws.similar("photo.jpg", k=25).to_polars()
+ws.shop_the_look("photo.jpg").objects
+ws.complete_the_look(item_ids=["sku-1", "sku-7"]).shelves
 """
 
 from __future__ import annotations
@@ -314,6 +316,7 @@ class Workspace:
     @cached_property
     def _live(self) -> Feed:
         from corkboard.feed.home import Feed
+        from corkboard.feed.look_parts import Looking
 
         release = self.releases.current()
         if release is None:
@@ -321,7 +324,8 @@ class Workspace:
         store, settings = self.store(), self.settings
         has_base = self.lay_base(store)
         weights = self.utility_weights.read()
-        feed = Feed.load(release, store, settings.feed, weights, settings.retrieval, walk=settings.graph.walk)
+        looking = Looking(settings.shopping, settings.vision.detector.weights)
+        feed = Feed.load(release, store, settings.feed, weights, settings.retrieval, walk=settings.graph.walk, looking=looking)
         feed.has_base = has_base
         return feed
 
@@ -394,6 +398,46 @@ class Workspace:
         picture = read_picture(Path(image)) if isinstance(image, str | Path) else image
         somebody = {} if user_id is not None else {"session_id": _NOBODY}
         return self.page(user_id, k, **{**somebody, **request, "surface": VISUAL, "item_id": item_id, "image": picture}).items
+
+    def shop_the_look(
+        self,
+        image: Path | str | np.ndarray | None = None,
+        item_id: str | None = None,
+        user_id: str | None = None,
+        k: int = 6,
+        **request: Any,
+    ) -> Page:
+        """What is in a picture, or in that of ``item_id``, and for each object at most k products that look like it: ``objects`` of the
+        page. Not written to the served log.
+
+        ``image`` and ``request`` are as of :meth:`similar`.
+        """
+        return self._look("shop_the_look", image, user_id, k, item_id=item_id, **request)
+
+    def complete_the_look(
+        self,
+        image: Path | str | np.ndarray | None = None,
+        item_id: str | None = None,
+        item_ids: Sequence[str] = (),
+        category: str | None = None,
+        user_id: str | None = None,
+        k: int = 6,
+        **request: Any,
+    ) -> Page:
+        """Products that go with a picture, an item or a few products, at most k of ``category`` or of each category that the look lacks:
+        ``shelves`` of the page. Not written to the served log.
+
+        ``image`` and ``request`` are as of :meth:`similar`.
+        """
+        look = {"item_id": item_id, "item_ids": tuple(item_ids), "category": category}
+        return self._look("complete_the_look", image, user_id, k, **look, **request)
+
+    def _look(self, surface: str, image: Path | str | np.ndarray | None, user_id: str | None, k: int, **request: Any) -> Page:
+        from corkboard.feed.visual import read_picture
+
+        picture = read_picture(Path(image)) if isinstance(image, str | Path) else image
+        somebody = {} if user_id is not None else {"session_id": _NOBODY}
+        return self.page(user_id, k, **{**somebody, **request, "surface": surface, "image": picture})
 
     def vectors(self, name: str = "content") -> EmbeddingTable:
         """The vectors of the live release in the space ``name``: "content", "multibisage", its reduced form "multibisage_small" for

@@ -14,6 +14,7 @@ from corkboard.cli import (
     experiment,
     feed,
     ingest,
+    look,
     rank,
     release,
     rescore,
@@ -29,9 +30,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo.demo, ingest.ingest, check.check, build.build, evaluate.evaluate, serve.serve, feed.feed, rank.rank, show.show):
+for verb in (demo.demo, ingest.ingest, check.check, build.build, evaluate.evaluate, serve.serve, feed.feed, look.look):
     app.command()(verb)
-for verb in (simulate.simulate, rescore.rescore, config.config, doctor.doctor):
+for verb in (rank.rank, show.show, simulate.simulate, rescore.rescore, config.config, doctor.doctor):
     app.command()(verb)
 app.add_typer(release.app, name="release")
 app.add_typer(experiment.app, name="experiment")

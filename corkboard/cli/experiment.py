@@ -202,6 +202,51 @@ def trunk(
         print("\n".join([*card_lines(card), f"written: {out}, {out.stat().st_size:,} bytes"]))
 
 
+@app.command("appearance")
+def appearance(
+    out: Annotated[Path, typer.Option("--out", help="The safetensors file to write; its card lies in its notes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of products and pictures.")] = 0,
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """The heads that come with the package: pattern and style of a thing, and whether a picture is a collage, on rendered products."""
+    from corkboard.cli import printing
+    from corkboard.config import load
+    from corkboard.experiments.appearance import AppearanceConfig, card_lines, make_appearance
+
+    base = AppearanceConfig.quick() if quick else AppearanceConfig()
+    card = make_appearance(out, load(AppearanceConfig, overrides=overrides or (), environ={}, base=base.model_dump()), seed, _say)
+    if as_json:
+        printing.print_json({**card, "file": str(out)})
+    else:
+        print("\n".join([*card_lines(card), f"written: {out}, {out.stat().st_size:,} bytes"]))
+
+
+@app.command("detector")
+def detector(
+    out: Annotated[Path, typer.Option("--out", help="The safetensors file to write; its card lies in its notes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of products, pictures, new weights and batches.")] = 0,
+    folder: Folder = DEFAULT_FOLDER / "detector",
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """The detector that comes with the package: pictures with boxes are rendered, it learns from them, and is measured on others."""
+    from corkboard.cli import printing
+    from corkboard.config import load
+    from corkboard.experiments.detector import card_lines, make_detector
+    from corkboard.experiments.detector_config import DetectorExperimentConfig
+
+    base = DetectorExperimentConfig.quick() if quick else DetectorExperimentConfig()
+    config = load(DetectorExperimentConfig, overrides=overrides or (), environ={}, base=base.model_dump())
+    card = make_detector(out, folder, config, seed, _say)
+    if as_json:
+        printing.print_json({**card, "file": str(out)})
+    else:
+        print("\n".join([*card_lines(card), f"written: {out}, {out.stat().st_size:,} bytes"]))
+
+
 @app.command("vision")
 def vision(
     seeds: Seeds = 5,

@@ -64,6 +64,17 @@ class VisualPageConfig(Section):
     """How many of the most alike are looked up; those that are not on the page are what `explain` knows of. More for longer pages."""
 
 
+class LookPageConfig(Section):
+    """Pages that shop a look, and that complete one."""
+
+    max_objects: int = Field(12, ge=1)
+    """Objects of a picture that products are looked up for: the largest and surest."""
+    max_products: int = Field(50, ge=1)
+    """Products an object, or a shelf, at most, however many are asked for."""
+    cached_uploads: int = Field(256, ge=0)
+    """Pictures from outside whose objects are remembered, so that asking again needs no model; some 30 kB each."""
+
+
 class SearchPageConfig(Section):
     """What is different about a page that answers a query."""
 
@@ -114,6 +125,8 @@ class FeedConfig(Section):
     """Pages beside an item."""
     visual: VisualPageConfig = VisualPageConfig()
     """Pages of items that look like a picture."""
+    looks: LookPageConfig = LookPageConfig()
+    """Pages that shop a look, and that complete one."""
     search: SearchPageConfig = SearchPageConfig()
     """Pages that answer a query."""
     exploration: ExplorationConfig = ExplorationConfig()

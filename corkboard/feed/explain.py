@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from corkboard.feed.lists import FLAGS
+from corkboard.feed.looks import COMPLETE_THE_LOOK, LOOKS, SHOP_THE_LOOK
 from corkboard.feed.rules import EXPLANATIONS
 from corkboard.feed.search import SEARCH
 from corkboard.feed.served import CALLER, RANK
@@ -39,11 +40,12 @@ def explain(
 ) -> dict[str, Any]:
     """Plain JSON values about one item of one request.
 
-    Always ``request_id``, ``item_id``, ``on_page`` and ``why``; beside an item ``beside``, that item; of a visual page
-    ``looks_like``, the item or the hash of the picture that was asked with; on a search ``query``; where known
-    ``sources``, ``stages`` (rank from 1 and score after the candidate sources, the light ranker, the full ranker and the page; a ranker
-    that is missing or failed has none), ``heads`` (probabilities), ``utility`` (terms by head), ``inputs`` (what the rankers read of the
-    user: newest actions, user vector), ``features`` (those that count most, by what they do to the utility when set to their mean) and
+    Always ``request_id``, ``item_id``, ``on_page`` and ``why``; beside an item ``beside``, that item; of a visual page and of a look
+    ``looks_like``, the item or the hash of the picture that was asked with, or ``look``, the items that it is made of; on a search
+    ``query``; where known ``sources``, ``stages`` (rank from 1 and score after the candidate sources, the light ranker, the full ranker
+    and the page; a ranker that is missing or failed has none), ``heads`` (probabilities), ``utility`` (terms by head), ``inputs`` (what
+    the rankers read of the user: newest actions, user vector), ``features`` (those that count most, by what they do to the utility when
+    set to their mean) and
     ``rules``.
     ``ranker`` must be the one the page was made with; without it the features are only listed. ``given`` is the page's request
     with this item as its only candidate, for rankers that read more than features.
@@ -58,7 +60,9 @@ def explain(
     }
     if served.get("surface") in BESIDE_SURFACES and served["context_item_id"] is not None:
         answer["beside"] = served["context_item_id"]
-    if served.get("surface") == VISUAL:
+    if served.get("surface") in LOOKS and trace.get("look"):
+        answer["look"] = list(trace["look"])
+    elif served.get("surface") in (VISUAL, *LOOKS):
         answer["looks_like"] = {"item_id": served["context_item_id"], "image_hash": served["context_image_hash"]}
     if served.get("surface") == SEARCH:
         answer["query"] = served["query"]
@@ -148,6 +152,10 @@ def _on_page(
 def _found_by(sources: Sequence[str], score: float) -> str:
     if sources == [VISUAL]:
         return f"Its picture is like the one that was asked with: {score:.2f}."
+    if sources == [SHOP_THE_LOOK]:
+        return f"It looks like something in the picture that was asked with: {score:.2f}."
+    if sources == [COMPLETE_THE_LOOK]:
+        return f"It goes with the look that was asked with: {score:.2f}."
     return "It is on the caller's list." if sources == [CALLER] else f"Found by {_listed(sources)}."
 
 
@@ -239,6 +247,10 @@ def _not_a_candidate(served: Mapping[str, Any], item_id: str) -> dict[str, Any]:
         why = "It was not on the page, and the page kept no trace of its candidates."
     elif _reordered(served):
         why = "It was not on the caller's list, or the catalogue did not know it."
+    elif served["surface"] == SHOP_THE_LOOK:
+        why = "It is not alike enough to anything in the picture; it may be nothing to buy, or may not pass the request's filter."
+    elif served["surface"] == COMPLETE_THE_LOOK:
+        why = "Others go better with the look; it may be of a category that the look has, nothing to buy, or not pass the request's filter."
     elif served["surface"] == SHOP:
         why = "No candidate source brought it; it may be nothing to buy, or may not pass the request's filter, or cannot be had."
     elif trace.get("filter"):

@@ -27,6 +27,8 @@ from corkboard.feed.diversity import spread, standardise
 from corkboard.feed.explain import explain
 from corkboard.feed.filters import PageFilter
 from corkboard.feed.live_saves import LiveSaves, news_since
+from corkboard.feed.look_parts import Looking
+from corkboard.feed.looks import LOOKS, SHOP_THE_LOOK, Found, check_look, complete_look, look_rows, shop_look, without_look
 from corkboard.feed.page import Note, Page, RecommendRequest, note
 from corkboard.feed.parts import FeedParts, LiveItems, load_parts
 from corkboard.feed.reasons import Reasons
@@ -36,7 +38,7 @@ from corkboard.feed.scoring import light_scores, probabilities
 from corkboard.feed.search import SEARCH, by_meaning_alone, check_query, matching, usable
 from corkboard.feed.served import Chosen, Ranked, Shortlist, origin_of, served_row, trace_of
 from corkboard.feed.shop import filter_of
-from corkboard.feed.surfaces import LIKENESS, SURFACES_SERVED, Recipe, home_recipe, lacking, made_as, recipe_of
+from corkboard.feed.surfaces import LIKENESS, ORDERS, SURFACES_SERVED, Recipe, home_recipe, lacking, made_as, recipe_of
 from corkboard.feed.visual import VISUAL, Look, alike, asked_row, look_for, only_pictured, stored_hash
 from corkboard.graph.config import WalkConfig
 from corkboard.lake.schema import DEFAULT_TENANT, user_key
@@ -122,15 +124,16 @@ class Feed:
         seed: int = 0,
         stats_day: int | None = None,
         walk: WalkConfig | None = None,
+        looking: Looking | None = None,
     ) -> Feed:
         """Load ``release`` and bring its overlays up to date with the items and saves that reached ``store`` after ``watermark``.
 
         ``stats_day`` takes the counters as they were when that day began, for pages of the past. ``retrieval`` says which sources
-        the pages of each surface have, ``walk`` how long the walks of a request are.
+        the pages of each surface have, ``walk`` how long the walks of a request are, ``looking`` how looks are shopped and completed.
 
         A store that cannot be read leaves the overlay empty; :meth:`catch_up` fills it later.
         """
-        feed = cls(load_parts(release, retrieval, stats_day, walk), store, config, weights, seed)
+        feed = cls(load_parts(release, retrieval, stats_day, walk, looking), store, config, weights, seed)
         feed.watermark = watermark
         try:
             feed.catch_up()
@@ -170,6 +173,9 @@ class Feed:
         if self.parts.visual.encoder is not None:
             white = np.full((_WARM_SIDE, _WARM_SIDE, 3), 255, np.uint8)
             feed.recommend(RecommendRequest(surface=VISUAL, image=white, user_id=_WARM_USER, now_ms=now_ms, log=False))
+        if self.parts.looks.finder is not None:
+            white = np.full((_WARM_SIDE, _WARM_SIDE, 3), 255, np.uint8)
+            feed.recommend(RecommendRequest(surface=SHOP_THE_LOOK, image=white, user_id=_WARM_USER, now_ms=now_ms, log=False))
 
     # ------------------------------------------------------------------------------------------------------- live items
 
@@ -197,6 +203,8 @@ class Feed:
     def recommend(self, request: RecommendRequest) -> Page:
         """A page, whatever is missing; ``notes`` says what. Raises :class:`InputError` only for what the caller got wrong."""
         moment = self._arrive(request)
+        if request.surface in LOOKS:
+            return self._looked(moment)
         who, seen = moment.who, moment.recipe.seen
         allowed = apply_rules(who.state, who.now_ms, self.catalogue, moment.wanted, moment.chain, seen, moment.beside)
         allowed = self._enough(moment, allowed)
@@ -230,9 +238,7 @@ class Feed:
         started = time.perf_counter()
         self._check(request)
         wanted = filter_of(request)
-        pictured, unknown_picture = asked_row(request, self.catalogue)
-        beside, unknown = asked_beside(request, self.parts.items)
-        beside, unknown = max(beside, pictured), unknown or unknown_picture
+        beside, unknown = self._asked(request)
         who = Arrival.of(request, self.store, self.parts, self.settings, self.has_base)
         look, said = look_for(request, beside, self.parts.visual) if request.surface == VISUAL else (None, [])
         recipe = recipe_of(request, beside, look, self.parts, self.settings)
@@ -245,6 +251,16 @@ class Feed:
         moment.passed("state")
         return moment
 
+    def _asked(self, request: RecommendRequest) -> tuple[int, bool]:
+        """The row of the item that the page is beside, or whose picture is asked with, -1 for none; whether it should be one that is
+        unknown."""
+        if request.surface in LOOKS:
+            row, _, unknown = look_rows(request, self.catalogue)
+            return row, unknown
+        pictured, unknown_picture = asked_row(request, self.catalogue)
+        beside, unknown = asked_beside(request, self.parts.items)
+        return max(beside, pictured), unknown or unknown_picture
+
     def _check(self, request: RecommendRequest) -> None:
         """Raises :class:`InputError` for what the caller got wrong."""
         if request.surface not in SURFACES_SERVED:
@@ -253,6 +269,49 @@ class Feed:
             expected, hint = f"at most {self.settings.max_k}", "Ask for the next page with next_cursor."
             raise InputError("k is too large", found=request.k, expected=expected, hint=hint)
         check_query(request)
+        check_look(request)
+
+    def _looked(self, moment: _Moment) -> Page:
+        """A page that shops a look, or completes one. No ranker stands behind it, and no ranker learns from it."""
+        request, who, wanted = moment.request, moment.who, moment.wanted
+        row, rows, _ = look_rows(request, self.catalogue)
+        allowed = apply_rules(who.state, who.now_ms, self.catalogue, wanted, (), moment.recipe.seen)
+        if request.tenant != self.parts.tenant:
+            allowed = Allowed(np.zeros_like(allowed.mask), allowed.dropped)
+        allowed = without_look(allowed, rows, self.catalogue)
+        moment.passed("rules")
+        side, settings = self.parts.looks, self.settings.looks
+        if request.surface == SHOP_THE_LOOK:
+            found = shop_look(request, row, allowed.mask, self.catalogue, side, settings)
+        else:
+            found = complete_look(request, row, rows, allowed.mask, self.catalogue, side, settings)
+        moment.notes += found.notes
+        moment.passed("looks")
+        return self._look_page(moment, allowed, found)
+
+    def _look_page(self, moment: _Moment, allowed: Allowed, found: Found) -> Page:
+        count, ids = len(found.rows), self.catalogue.ids_of(found.rows)
+        scores, nothing, order = np.array(found.scores, np.float32), np.zeros(count), np.arange(count)
+        sources: list[tuple[str, ...]] = [(moment.request.surface,)] * count
+        shortlist = Shortlist(ids, sources, scores, None, order)
+        ranked = Ranked(ids, np.array(found.rows, np.int64), sources, None, (), None, scores, nothing, nothing)
+        served = self._served(moment, allowed, shortlist, ranked, Chosen(order, {}))
+        self._log(moment, served)
+        moment.passed("log")
+        moment.counts |= {"source_candidates": count, "light_candidates": 0, "full_candidates": 0}
+        return Page(
+            moment.request_id,
+            self.parts.release,
+            ItemList(ids, scores, sources, found.reasons),
+            None,
+            tuple(moment.notes),
+            served,
+            tuple(self._explained(served, item_id) for item_id in ids) if moment.request.explain else (),
+            moment.timings_ms,
+            moment.counts,
+            found.objects,
+            found.shelves,
+        )
 
     def _follow_chain(self, moment: _Moment) -> None:
         """What earlier pages of this chain have shown: from the served log, or from the cursor itself."""
@@ -430,15 +489,18 @@ class Feed:
         if moment.request.crop is not None:
             flags.append("crop:" + ",".join(f"{share:g}" for share in moment.request.crop))
         before = LIKENESS if moment.look is not None else "blend" if shortlist.light is None else "light"
+        before = ORDERS.get(moment.request.surface, before)
         kind = self.parts.ranker_kind if ranked.probabilities is not None else before
         origin = origin_of(self.parts, moment.who, f"{moment.request.surface}/{kind}", flags)
         length = self.settings.actions_read
         row = served_row(moment.request, moment.request_id, moment.who, ranked, chosen, moment.notes, origin, length)
-        if moment.request.surface == VISUAL:
+        if moment.request.surface in (VISUAL, *LOOKS):
             row["context_image_hash"] = moment.request.image_hash or self._image_hash(moment.beside)
         row["chain"] = moment.chain
         if self.settings.trace or moment.request.explain:
             row["trace"] = trace_of(shortlist, ranked, chosen, allowed.dropped, moment.weights.model_dump(), moment.request.filter)
+            if moment.request.item_ids:
+                row["trace"]["look"] = list(moment.request.item_ids)
         return row
 
     def _image_hash(self, row: int) -> str | None:

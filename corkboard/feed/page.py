@@ -37,12 +37,17 @@ NOTES: Mapping[str, str] = {
     "no_graph": "The release has no graph; nothing is found by walks.",
     "no_graph_vectors": "The release has no graph vectors; nothing is found by what people put together.",
     "no_graph_encoder": "The release cannot place new items in its graph; they are found by content, age and popularity.",
-    "unknown_item": "The item that the page is beside is not known; the page is what home would show.",
+    "unknown_item": "The item that the page is beside is not known; the page is what can be shown without it.",
     "few_related": "Too little belongs to the item; the page was filled up with what home would show.",
     "no_visual": "The release cannot look for pictures; the page is what can be found without.",
-    "no_picture": "The picture of the item is not known yet; the page is of items like it in other ways.",
+    "no_picture": "The picture of the item is not known yet; the page is what can be found without it.",
     "picture_failed": "The picture could not be looked at; the page is what can be found without.",
     "few_pictures": "Fewer items with a picture may be shown than were asked for.",
+    "no_looks": "The release cannot look into pictures for what is in them, or cannot tell what goes together.",
+    "no_objects": "Nothing was found in the picture.",
+    "whole_picture": "Nothing was found in the picture; these products look like the whole of it.",
+    "few_matches": "No product here looks like some of what is in the picture; that is left out.",
+    "empty_category": "No product of the category can be shown with this look.",
     "no_search": "The query cannot be looked for; the page is what home would show.",
     "no_words_index": "The release cannot look for words; items are found by the meaning of the query alone.",
     "no_meaning": "The release cannot look for meanings; items are found by their words alone.",
@@ -88,6 +93,8 @@ class RecommendRequest:
     pages only log it. ``image`` is a picture to look like, uint8 ``(height, width, 3)``, upright, and ``crop`` the part of it that counts:
     left, top, right and bottom as shares in [0, 1]. It is not kept; ``image_hash``, the sha256 of what was handed in, is logged.
     ``query`` is what a page of the surface "search" answers; other pages only log it.
+    Of the surfaces "shop_the_look" and "complete_the_look" ``item_id`` or ``image`` is the look, and ``k`` counts for each object and each
+    shelf; a look to complete may also be ``item_ids``, and ``category`` is what it shall be completed with.
     ``now_ms`` is UTC milliseconds and None means the clock. ``log`` False serves a page that leaves no trace.
     """
 
@@ -104,6 +111,8 @@ class RecommendRequest:
     image: np.ndarray | None = field(default=None, repr=False, compare=False)
     image_hash: str | None = None
     crop: tuple[float, float, float, float] | None = None
+    item_ids: tuple[str, ...] = ()
+    category: str | None = None
     now_ms: int | None = None
     log: bool = True
 
@@ -119,6 +128,38 @@ class RecommendRequest:
     def user_key(self) -> str:
         """Whose state is read: the user's, or that of the session of somebody unknown."""
         return self.user_id if self.user_id is not None else f"{SESSION_KEY}{self.session_id}"
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """One object of a picture, and the products that look like it."""
+
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom as shares of the whole upright picture in [0, 1]."""
+    category: str
+    second_category: str | None
+    """What it may be instead, where it is unclear."""
+    score: float
+    """How sure the detector is, in [0, 1]; 0 for a whole picture in which it found nothing."""
+    item_ids: tuple[str, ...]
+    """Most alike first. Two objects may have the same."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain = {"category": self.category, "second_category": self.second_category, "score": self.score}
+        return {"box": list(self.box), **plain, "item_ids": list(self.item_ids)}
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Products of one category that go with a look, best first."""
+
+    category: str
+    item_ids: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"category": self.category, "item_ids": list(self.item_ids)}
 
 
 @dataclass(frozen=True)
@@ -140,6 +181,10 @@ class Page:
     counts: Mapping[str, int] = field(default_factory=dict)
     """How many candidates each stage had: ``source_candidates``, ``light_candidates``, ``full_candidates``. A ranker that is missing or
     failed had 0."""
+    objects: tuple[LookedAt, ...] | None = None
+    """What was found in the picture, on the surface "shop_the_look" alone."""
+    shelves: tuple[Shelf, ...] | None = None
+    """What completes the look, by category, on the surface "complete_the_look" alone."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the served row."""
@@ -148,4 +193,11 @@ class Page:
         for item, explanation in zip(items, self.explanations, strict=False):
             item["explanation"] = explanation
         notes = [{"code": entry.code, "text": entry.text} for entry in self.notes]
-        return {"request_id": self.request_id, "release": self.release, "items": items, "next_cursor": self.next_cursor, "notes": notes}
+        answer = {"request_id": self.request_id, "release": self.release, "items": items, "next_cursor": self.next_cursor, "notes": notes}
+        for name, single, groups in (("objects", "object", self.objects), ("shelves", "shelf", self.shelves)):
+            if groups is not None:
+                answer[name] = [group.to_dict() for group in groups]
+                first = {shown: number for number in reversed(range(len(groups))) for shown in groups[number].item_ids}
+                for item in items:
+                    item[single] = first[item["item_id"]]
+        return answer

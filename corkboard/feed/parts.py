@@ -23,6 +23,8 @@ from corkboard.embeddings.pinnerformer import PinnerFormer
 from corkboard.embeddings.user_vectors import UserVectors
 from corkboard.errors import ArtifactError
 from corkboard.feed.guesses import ATTRIBUTES, Guesses
+from corkboard.feed.look_parts import Looking, look_side
+from corkboard.feed.looks import LookSide
 from corkboard.feed.page import Note, note
 from corkboard.feed.search import LEXICAL, MEANING, LazyQueries, MeaningSide, WordSide
 from corkboard.feed.shop import LazyProducts, ShopSide
@@ -115,6 +117,8 @@ class FeedParts:
     ranker_kind: str = "blend"
     visual: VisualSide = field(default_factory=VisualSide)
     """What finds items by their looks."""
+    looks: LookSide = field(default_factory=LookSide)
+    """What finds what is in pictures, and what goes together."""
     words: WordSide = field(default_factory=WordSide)
     """What finds items by their words."""
     meaning: MeaningSide = field(default_factory=MeaningSide)
@@ -144,11 +148,12 @@ def load_parts(
     retrieval: RetrievalConfig | None = None,
     stats_day: int | None = None,
     walk: WalkConfig | None = None,
+    looking: Looking | None = None,
 ) -> FeedParts:
     """Load every part of ``release`` that can be read; with counters as they were when ``stats_day`` began, where it is given, and
     without the saves that the release keeps beside its graph, which are newer than such a day.
 
-    ``retrieval`` says which sources the pages of each surface have, ``walk`` how long walks are.
+    ``retrieval`` says which sources the pages of each surface have, ``walk`` how long walks are, ``looking`` how looks are shopped.
     """
     retrieval = retrieval or RetrievalConfig()
     notes: list[Note] = []
@@ -178,6 +183,7 @@ def load_parts(
     items = ItemSide(catalogue, index, features, ranked_by, embedding, graph, products)
     light = _load(release, "light_ranker", partial(_light, items), notes, "no_light_ranker")
     ranker = _load(release, "ranker", partial(_ranker, items), notes, "no_ranker")
+    visual = _visual(release, catalogue)
     parts = RetrievalParts(index, item_knn, boards, stats, embedding, graph, walked.walks, products)
     return FeedParts(
         release=release.id,
@@ -193,7 +199,8 @@ def load_parts(
         user_vectors=user_vectors,
         light=light,
         ranker=ranker,
-        visual=_visual(release, catalogue),
+        visual=visual,
+        looks=look_side(partial(_load, release), catalogue, visual.encoder, stats, visual.pictures, looking),
         words=_words(release, catalogue),
         meaning=_meaning(release, graph, products),
         shop=ShopSide.of(parts, retrieval.shop, tuple(missing)),
@@ -264,6 +271,7 @@ class LiveItems:
         rows = [self._row(item) for item in items]
         parts.words.put_all(rows, items)
         parts.visual.put(rows, items)
+        parts.looks.put(rows, items)
         made = [table for table in (self._contents(_frame(items)),) if table is not None]
         if made and parts.graph_encoder is not None:
             made.append(EmbeddingTable(ids, self._placed(rows, made[0], parts.graph_encoder), parts.graph_encoder.space))
@@ -329,6 +337,7 @@ class LiveItems:
         row = catalogue.add(item)
         if row >= 0 and list(catalogue.images(row))[: len(before)] != before:
             self._parts.visual.drop(row)
+            self._parts.looks.drop(row)
         return row
 
     def _placed(self, rows: list[int], contents: EmbeddingTable, encoder: MultiBiSage) -> np.ndarray:

@@ -19,6 +19,7 @@ from corkboard.state.user_state import UserState
 
 EXPLANATIONS = {
     "beside": "it is the item that the page is beside",
+    "in_look": "it is in the look already",
     "hidden": "the user hid or reported it",
     "blocked_creator": "the user blocked its creator",
     "on_this_chain": "an earlier page of this chain showed it",

@@ -55,7 +55,8 @@ class Ranked:
     item_ids: list[str]
     rows: np.ndarray
     sources: list[tuple[str, ...]]
-    features: np.ndarray
+    features: np.ndarray | None
+    """float32 ``(n, features)``; None where no ranker is asked, so that no ranker learns from the page."""
     heads: tuple[str, ...]
     probabilities: np.ndarray | None
     """float32 ``(n, heads)``; None where no ranker stood behind the page."""
@@ -104,7 +105,7 @@ def served_row(
             "score": float(ranked.utility[place]),
             "propensity": chosen.propensity,
             "source": ",".join(ranked.sources[place]) or None,
-            "features": ranked.features[place],
+            "features": None if ranked.features is None else ranked.features[place],
             "heads": None if heads is None else heads[position],
         }
         for position, place in enumerate(places)

@@ -17,6 +17,7 @@ import numpy as np
 from corkboard.artifacts import EmbeddingTable
 from corkboard.errors import InputError
 from corkboard.feed.filters import PageFilter, parse_filter
+from corkboard.feed.looks import LOOKS
 from corkboard.feed.page import Note, RecommendRequest
 from corkboard.ranking.features import SHOP
 from corkboard.retrieval.blend import Retrieval
@@ -71,13 +72,13 @@ class LazyProducts:
 
 
 def filter_of(request: RecommendRequest) -> PageFilter:
-    """The request's filter; in the shop it lets through only what can be bought.
+    """The request's filter; in the shop, and where a look is shopped or completed, it lets through only what can be bought.
 
-    Raises :class:`InputError` for a filter that is not understood, and in the shop for ``sold`` false.
+    Raises :class:`InputError` for a filter that is not understood, and there for ``sold`` false.
     """
     wanted = parse_filter(request.filter)
-    if request.surface != SHOP:
+    if request.surface not in (SHOP, *LOOKS):
         return wanted
     if (request.filter or {}).get("sold") is False:
-        raise InputError("The shop holds only what is sold", found=False, expected="sold: true, or leave it out")
+        raise InputError("This surface holds only what is sold", found=False, expected="sold: true, or leave it out")
     return replace(wanted, items=wanted.items.model_copy(update={"sold": True}))

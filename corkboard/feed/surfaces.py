@@ -1,7 +1,7 @@
 """How a page of each surface is made: what stands on it, what is left out, what counts in its order, and how it is spread.
 
 A page that cannot be what was asked for is made as the next best thing: a search without words as home, a visual page without a look as
-one beside the item, or as home.
+one beside the item, or as home. A look that cannot be shopped or completed has an empty page: nothing else answers it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from corkboard.embeddings.query_pairs import UNSEARCHED
 from corkboard.feed.config import DiversityConfig, FeedConfig, SeenConfig
+from corkboard.feed.looks import COMPATIBILITY, COMPLETE_THE_LOOK, LOOKS, SHOP_THE_LOOK
 from corkboard.feed.page import Note, RecommendRequest
 from corkboard.feed.parts import FeedParts
 from corkboard.feed.search import SEARCH, missing, usable
@@ -20,8 +21,10 @@ from corkboard.ranking.features import RELATED, SHOP
 from corkboard.retrieval.blend import Retrieval
 
 LIKENESS = "likeness"
-"""What ordered a page of the visual surface that could look, in its policy."""
-SURFACES_SERVED = ("home", RELATED, VISUAL, SEARCH, SHOP)
+"""What ordered a page of the visual surface that could look, and one that shops a look, in its policy."""
+ORDERS = {SHOP_THE_LOOK: LIKENESS, COMPLETE_THE_LOOK: COMPATIBILITY}
+"""What orders the pages of these surfaces, always."""
+SURFACES_SERVED = ("home", RELATED, VISUAL, SEARCH, SHOP, *LOOKS)
 """Surfaces that are built."""
 
 
@@ -47,8 +50,8 @@ class Recipe:
 
 def recipe_of(request: RecommendRequest, beside: int, look: Look | None, parts: FeedParts, settings: FeedConfig) -> Recipe:
     """How the page of ``request`` is made; ``beside`` is the row of its item, -1 for none, and ``look`` what it shall look like."""
-    if look is not None:
-        return Recipe(VISUAL, parts.retrieval)
+    if look is not None or request.surface in LOOKS:
+        return Recipe(request.surface, parts.retrieval)
     if request.surface == SEARCH and usable(parts.words, parts.meaning):
         return Recipe(SEARCH, parts.retrieval, relevance_weight=settings.search.relevance_weight, diversity=settings.search.diversity)
     shop = request.surface == SHOP

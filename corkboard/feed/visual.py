@@ -207,17 +207,23 @@ class LazyEncoder:
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
 
+    def loaded(self) -> Encoder:
+        """The encoder itself, for others who read with it."""
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = self._load()
+            return self._encoder
+
     def look(self, image: np.ndarray, beside: int = -1) -> Look:
         """What ``image``, uint8 ``(height, width, 3)``, looks like."""
         return self.looks([image], [beside])[0]
 
     def looks(self, images: Sequence[np.ndarray], beside: Sequence[int]) -> list[Look]:
         """The same of several, with the row of the item that shows each, read together."""
+        encoder = self.loaded()
         with self._lock:
-            if self._encoder is None:
-                self._encoder = self._load()
-            features = self._encoder.features(np.stack([on_square(image, self._encoder.side) for image in images]))
-            codes, vectors = self._encoder.codes_of(features), self._encoder.vectors_of(features)
+            features = encoder.features(np.stack([on_square(image, encoder.side) for image in images]))
+            codes, vectors = encoder.codes_of(features), encoder.vectors_of(features)
         return [Look(codes[n : n + 1], vectors[n : n + 1], row) for n, row in enumerate(beside)]
 
 

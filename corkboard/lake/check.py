@@ -121,8 +121,9 @@ def _files_of(folder: Path) -> str:
 def _look_imported(path: Path, importer: Importer, sample_bytes: int) -> CheckReport:
     files = importer.files(path)
     imported = load_outside(path, importer.name)
-    actions = imported.frames["actions"]
-    activity = measure(actions)
+    actions = imported.frames.get("actions")
+    activity = measure(actions) if actions is not None else None
+    rows = len(imported.refused) + sum(frame.height for frame in imported.frames.values()) if actions is None else actions.height
     try:
         seen: Peek | None = peek(files[0], sample_bytes)
     except InputError:  # lines of unequal length, which only the importer understands
@@ -130,9 +131,9 @@ def _look_imported(path: Path, importer: Importer, sample_bytes: int) -> CheckRe
     return CheckReport(
         path=str(path),
         kind=seen.kind if seen else importer.name,
-        rows=seen.rows if seen else activity.actions,
+        rows=seen.rows if seen else rows,
         rows_exact=seen.exact if seen else True,
-        looked_at=activity.actions,
+        looked_at=rows,
         columns=_columns(seen.frame) if seen else [],
         layout=_layout(seen) if seen else {},
         importer=importer.name,
@@ -141,10 +142,16 @@ def _look_imported(path: Path, importer: Importer, sample_bytes: int) -> CheckRe
         tables={name: frame.height for name, frame in imported.frames.items()},
         activity=activity,
         synthetic_time=imported.synthetic_time,
-        notes=imported.notes,
-        advice=advise(activity, _around(imported)),
+        notes=imported.notes + _refusals(imported),
+        advice=advise(activity, _around(imported)) if activity is not None else [],
         command=f"corkboard ingest {shlex.quote(str(path))}",
     )
+
+
+def _refusals(imported: Imported) -> list[str]:
+    """What would be refused, the first few in words."""
+    shown = [f"row {one.row}, {one.field}: found {one.found}, expected {one.expected}" for one in imported.refused[:_EXAMPLES]]
+    return [f"{len(imported.refused):,} rows would be refused, such as {'; '.join(shown)}."] if shown else []
 
 
 def _around(imported: Imported) -> Around:

@@ -29,7 +29,7 @@ from corkboard.lake.pictures.intake import Intake, PictureNews
 from corkboard.lake.pictures.sources import FolderSource, PictureSource
 from corkboard.lake.purge import purge_deleted
 from corkboard.lake.read import Piece, read_pieces, source_hash
-from corkboard.lake.refused import RefusedRows
+from corkboard.lake.refused import RefusedRow, RefusedRows
 from corkboard.lake.tables import DEFAULT_TENANT, EVENT_TABLE, TABLES, TIMELESS
 from corkboard.lake.validate import check_frame, fill_event_ids, show
 from corkboard.lake.write import Batch, TableRows, batch, make_durable, remove_files, write_tables
@@ -123,11 +123,13 @@ def ingest_frames(
     progress: Progress | None = None,
     limits: PictureLimits | None = None,
     pictures: PictureSource | None = None,
+    refusals: Sequence[RefusedRow] = (),
 ) -> IngestReport:
     """Bring frames in the columns of the lake, by table, into the lake. Missing columns are null; bad rows are refused as from a file.
 
     ``watermark`` (store id, sequence number) says how far a store's events are in the lake once this is; it is committed with them.
-    ``pictures`` has those that items name by a file; without it such a name is left out of its row.
+    ``pictures`` has those that items name by a file; without it such a name is left out of its row. ``refusals`` are rows that were
+    refused before: they are counted and kept beside with the others.
     """
     start, lake_folder, say = time.perf_counter(), Path(lake_folder), progress or _silent
     unknown = sorted(set(frames) - set(TABLES))
@@ -135,6 +137,8 @@ def ingest_frames(
         raise SchemaError("There is no such table", found=unknown, expected=", ".join(TABLES))
     with batch(lake_folder) as mine, Intake(mine, pictures, limits, say) as intake:
         refused = RefusedRows(lake_folder, mine.name)
+        for refusal in refusals:
+            refused.add(*refusal)
         tables = []
         for name, frame in frames.items():
             numbers = range(1, frame.height + 1)
@@ -145,7 +149,8 @@ def ingest_frames(
         digest = content_hash(source, [rows.summary for rows in tables], refused.digest.hexdigest())
         news = intake.settle(digest)
         written = _commit(mine, tables, refused, Source(source, digest, watermark), say)
-    report = _report(written, source, sum(frame.height for frame in frames.values()), refused, [], start, news)
+    rows_read = len(refusals) + sum(frame.height for frame in frames.values())
+    report = _report(written, source, rows_read, refused, [], start, news)
     purge_deleted(lake_folder)
     return report
 

@@ -9,11 +9,23 @@ import os
 from collections.abc import Iterable
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corkboard.artifacts import sync_folder, write_atomically
 
 FIRST = 20
+
+
+class RefusedRow(NamedTuple):
+    """A row that an importer refuses before it is a row of the lake."""
+
+    row: int
+    """From 1, in its file."""
+    field: str
+    """The file and what is wrong in it."""
+    found: str
+    expected: str
+    original: object
 
 
 class RefusedRows:

@@ -5,7 +5,8 @@ do is in :mod:`corkboard.pipeline.learned`.
     content/hashed -> index/hashed                                              1  popularity and content
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
-    visual -> visual_index
+    visual -> visual_index, objects -> look_index -> look_matcher
+    objects -> appearances, outfits -> outfit_model, scene_model
     graphs -> neighbours; content, visual, neighbours -> multibisage
                           -> graph_index; -> searchsage -> itemsage
                           -> product_index, attributes                          4  + MultiBiSage
@@ -27,7 +28,17 @@ from corkboard.config import Section
 from corkboard.embeddings.config import ContentConfig
 from corkboard.feed.guesses import ATTRIBUTES
 from corkboard.lake.calendar import DAY_MS, Calendar
-from corkboard.pipeline import attribute_steps, graph_steps, learned, product_steps, query_steps, search_steps, visual_steps
+from corkboard.pipeline import (
+    attribute_steps,
+    graph_steps,
+    learned,
+    look_steps,
+    outfit_steps,
+    product_steps,
+    query_steps,
+    search_steps,
+    visual_steps,
+)
 from corkboard.pipeline.build import Plan, Stage
 from corkboard.pipeline.steps import Made, Step, StepInput
 from corkboard.retrieval.config import BoardConfig, IndexConfig, ItemKNNConfig
@@ -223,6 +234,7 @@ def _learned(settings: Settings, content: ContentConfig) -> list[Step]:
             "index", make_index, uncut, settings.retrieval.index, ("content",), code=("corkboard.retrieval.index", "corkboard.embeddings")
         ),
         *_visual(settings),
+        *_looks(settings),
         *_graph(settings, towers),
         Step(
             search_steps.SEARCHSAGE,
@@ -258,6 +270,59 @@ def _visual(settings: Settings) -> list[Step]:
     return [
         Step("visual", visual_steps.train_visual, before_items_cut, visual, code=code, pictures=True),
         Step("visual_index", visual_steps.index_visual, uncut, settings.retrieval.binary_index, ("visual",), code=index, pictures=True),
+    ]
+
+
+def _looks(settings: Settings) -> list[Step]:
+    """What is in pictures, the products that look like it, and what goes together."""
+    shop, complete = settings.shopping.shop_the_look, settings.shopping.complete_the_look
+    detector = settings.vision.detector
+    objects = look_steps.ObjectsStepConfig(objects=shop.objects, detector=detector, weights=look_steps.weights_digest(detector))
+    found, index, matcher = look_steps.OBJECTS, look_steps.LOOK_INDEX, look_steps.LOOK_MATCHER
+    outfits, learned_from = outfit_steps.OUTFITS, ("corkboard.shopping", "corkboard.vision", "corkboard.learning")
+    crops = ("corkboard.shopping.objects", "corkboard.shopping.object_cache", "corkboard.vision", "corkboard.lake.pictures.reading")
+    indexed = ("corkboard.shopping.look_index", "corkboard.shopping.objects")
+    matched = (*indexed, *(f"corkboard.shopping.{part}" for part in ("judging", "matcher", "similarity_gate")))
+    looked = (found, index, matcher)
+    return [
+        Step(found, look_steps.find_objects, uncut, objects, ("visual",), code=crops, pictures=True),
+        Step(index, look_steps.index_looks, uncut, None, (found,), code=indexed),
+        Step(
+            matcher,
+            look_steps.fit_matcher,
+            before_last_day,
+            shop,
+            ("visual", "stats", found, index),
+            code=(*matched, *crops, "corkboard.retrieval.item_stats"),
+            pictures=True,
+        ),
+        Step(
+            outfit_steps.APPEARANCES,
+            outfit_steps.make_appearances,
+            uncut,
+            None,
+            (found,),
+            code=("corkboard.vision.appearance", *crops),
+            pictures=True,
+        ),
+        Step(outfits, outfit_steps.make_outfits, uncut, complete.mining, ("visual", found), code=learned_from, pictures=True),
+        Step(
+            outfit_steps.OUTFIT_MODEL,
+            outfit_steps.train_outfit_model,
+            before_last_day,
+            settings.shopping.outfit_model,
+            (found, outfits),
+            code=learned_from,
+        ),
+        Step(
+            outfit_steps.SCENE_MODEL,
+            outfit_steps.train_scene_model,
+            before_last_day,
+            complete.scene_model,
+            ("visual", outfits, *looked),
+            code=learned_from,
+            pictures=True,
+        ),
     ]
 
 
@@ -341,6 +406,9 @@ def _stages() -> list[Stage]:
     second = {**first, "item_knn": "item_knn", "boards": "boards"}
     third = {**second, "content": "content", "index": "index"}
     pictures = {"visual": "visual", "visual_index": "visual_index"}
+    looks = (look_steps.OBJECTS, look_steps.LOOK_INDEX, look_steps.LOOK_MATCHER)
+    looks += (outfit_steps.APPEARANCES, outfit_steps.OUTFITS, outfit_steps.OUTFIT_MODEL, outfit_steps.SCENE_MODEL)
+    pictures |= {name: name for name in looks}
     fourth = {**third, **pictures, "graphs": "graphs", "multibisage": "multibisage", "graph_index": "graph_index"}
     fourth |= {name: name for name in (search_steps.SEARCHSAGE, product_steps.ITEMSAGE, "product_index", ATTRIBUTES)}
     fifth = {**fourth, "pinnerformer": "pinnerformer", "embedding_index": "embedding_index", "user_vectors": "user_vectors"}

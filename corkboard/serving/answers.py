@@ -14,6 +14,7 @@ import orjson
 from corkboard.artifacts import Release
 from corkboard.errors import NotFound, StoreError
 from corkboard.feed.home import SURFACES_SERVED
+from corkboard.feed.looks import COMPLETE_THE_LOOK, LOOKS, SHOP_THE_LOOK
 from corkboard.feed.page import Page, RecommendRequest
 from corkboard.feed.reorder import as_given, reorder
 from corkboard.feed.visual import VISUAL
@@ -88,7 +89,7 @@ class Answers:
     def _recommend(self, asked: RecommendBody, upload: Upload | None) -> tuple[bytes, dict[str, str]]:
         image_hash = None if upload is None else upload.hash
         image = None if upload is None else upload.rgb
-        if upload is None and asked.surface == VISUAL:
+        if upload is None and asked.surface in (VISUAL, *LOOKS):
             image, image_hash = self._picture_of(asked)
         request = RecommendRequest(
             surface=asked.surface or "home",
@@ -104,21 +105,24 @@ class Answers:
             image=image,
             image_hash=image_hash,
             crop=asked.crop,
+            item_ids=tuple(asked.item_ids or ()),
+            category=asked.category,
         )
         page, live = self.engine.recommend(request)
-        answer = _empty_page() if page is None or live is None else self._page(page, live, asked)
+        answer = _empty_page(asked.surface) if page is None or live is None else self._page(page, live, asked)
         for note in answer["notes"]:
             self.engine.metrics.notes.add(note["code"])
         return orjson.dumps(answer, option=_OPTIONS), {"server-timing": _timing(page)}
 
     def _picture_of(self, asked: RecommendBody) -> tuple[np.ndarray | None, str | None]:
-        """Of the item that is asked with: its picture where only a part of it counts, for the index knows the whole; and its hash."""
+        """Of the item that is asked with: its picture where only a part of it counts, for the index knows the whole, and a look reads it
+        itself; and its hash."""
         live = self.engine.live
         if live is None:
             return None, None
         row = -1 if asked.item_id is None else live.feed.catalogue.row(asked.item_id)
         found = None if row < 0 else self.engine.images.main(live.feed.catalogue.images(row))
-        if asked.crop is None:
+        if asked.crop is None or asked.surface in LOOKS:
             return None, found
         try:
             return self.engine.images.rgb(found or ""), found
@@ -130,7 +134,7 @@ class Answers:
         if asked.details:
             for item in answer["items"]:
                 item["item"] = _with_guesses(describe(live.feed.catalogue, item["item_id"], self.engine.images), live)
-        if asked.surface == VISUAL:
+        if asked.surface in (VISUAL, *LOOKS):
             answer["image_hash"] = page.served["context_image_hash"]
         self.engine.metrics.pages.add(live.release.id)
         return answer
@@ -309,8 +313,16 @@ def _durations(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{stage};dur={ms:.3f}" for stage, ms in stages.items())
 
 
-def _empty_page() -> dict[str, Any]:
-    return {"request_id": None, "release": None, "release_label": None, "items": [], "next_cursor": None, "notes": [_note("no_release")]}
+def _empty_page(surface: str | None = None) -> dict[str, Any]:
+    groups: dict[str, Any] = {SHOP_THE_LOOK: {"objects": []}, COMPLETE_THE_LOOK: {"shelves": []}}.get(surface or "", {})
+    return groups | {
+        "request_id": None,
+        "release": None,
+        "release_label": None,
+        "items": [],
+        "next_cursor": None,
+        "notes": [_note("no_release")],
+    }
 
 
 def _with_guesses(entry: dict[str, Any] | None, live: Live | None) -> dict[str, Any] | None:

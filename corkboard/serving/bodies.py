@@ -13,6 +13,7 @@ import orjson
 from msgspec import Meta, Struct
 
 from corkboard.errors import InputError
+from corkboard.feed.looks import COMPLETE_THE_LOOK, LOOKS, MAX_ITEMS
 from corkboard.feed.reorder import SURFACES_RANKED, RankRequest
 from corkboard.feed.visual import checked_crop, parse_crop
 from corkboard.lake.schema import DEFAULT_TENANT, SESSION_KEY
@@ -38,22 +39,33 @@ class RecommendBody(Struct, forbid_unknown_fields=True):
 
     surface: Annotated[
         str | None,
-        Meta(description="Left out: visual with a picture, related with item_id, search with query, else home."),
+        Meta(
+            description="Left out: complete_the_look with item_ids, visual with a picture, related with item_id, search with query, "
+            "else home."
+        ),
     ] = None
     user_id: Id | None = None
     session_id: Id | None = None
     tenant: Id = "default"
     item_id: Annotated[
-        Id | None, Meta(description="The item that a page of related or shop is beside, or whose picture a visual one looks like.")
+        Id | None,
+        Meta(description="The item that a page of related or shop is beside, whose picture a visual one looks like, or that is the look."),
+    ] = None
+    item_ids: Annotated[
+        Annotated[list[Id], Meta(min_length=1, max_length=MAX_ITEMS)] | None,
+        Meta(description="The products that a look is made of; of the surface complete_the_look alone, instead of item_id or a picture."),
+    ] = None
+    category: Annotated[
+        Id | None, Meta(description="What a look shall be completed with; left out, whatever it lacks. Of complete_the_look alone.")
     ] = None
     query: Annotated[Annotated[str, Meta(max_length=1000)] | None, Meta(description="What a search is for; other pages only log it.")] = (
         None
     )
     crop: Annotated[
         tuple[float, float, float, float] | None,
-        Meta(description="The part of the picture that counts: x0, y0, x1, y1 as shares of it, upright; of the surface visual alone."),
+        Meta(description="The part of the picture that counts: x0, y0, x1, y1 as shares of it, upright; of surfaces that take a picture."),
     ] = None
-    k: Annotated[int, Meta(ge=1, le=1000)] = 25
+    k: Annotated[int, Meta(ge=1, le=1000, description="Items on the page; of a look for each object and each shelf.")] = 25
     cursor: Annotated[str, Meta(max_length=65_536)] | None = None
     filter: dict[str, Any] | None = None
     explain: bool = False
@@ -76,7 +88,7 @@ def parse_recommend(body: bytes, surfaces: Sequence[str], with_image: bool = Fal
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain_refusal(body, error, RecommendBody) from None
     if asked.surface is None:
-        asked.surface = "visual" if with_image else "related" if asked.item_id is not None else "home" if asked.query is None else "search"
+        asked.surface = _surface_of(asked, with_image)
     if asked.surface not in surfaces:
         raise Problem(
             400,
@@ -97,18 +109,59 @@ def parse_recommend(body: bytes, surfaces: Sequence[str], with_image: bool = Fal
     _check_item(asked, with_image)
     for name in ("user_id", "session_id", "tenant", "item_id"):
         _check_id(name, getattr(asked, name))
+    for item_id in asked.item_ids or ():
+        _check_id("item_ids", item_id)
     _check_query("query", asked.query)
     return asked
 
 
+def _surface_of(asked: RecommendBody, with_image: bool) -> str:
+    """What is meant where no surface is named."""
+    if asked.item_ids is not None:
+        return COMPLETE_THE_LOOK
+    if with_image:
+        return "visual"
+    if asked.item_id is not None:
+        return "related"
+    return "home" if asked.query is None else "search"
+
+
+def _check_look(asked: RecommendBody, with_image: bool) -> None:
+    """A look is a picture, the item that shows it, or a few products, and has no next page."""
+    if asked.item_ids is not None and asked.surface != COMPLETE_THE_LOOK:
+        found = len(asked.item_ids)
+        raise Problem(400, "bad_input", f"The surface {asked.surface} takes one item", found=found, expected="item_id")
+    if asked.category is not None and asked.surface != COMPLETE_THE_LOOK:
+        expected, hint = f"the surface {COMPLETE_THE_LOOK}", "Items of one category are found with filter."
+        raise Problem(
+            400, "bad_input", f"The surface {asked.surface} takes no category", found=asked.category, expected=expected, hint=hint
+        )
+    if asked.surface not in LOOKS:
+        return
+    given = {"image": with_image, "item_id": asked.item_id is not None, "item_ids": asked.item_ids is not None}
+    found = [name for name, there in given.items() if there]
+    fit = ["image", "item_id"] if asked.surface != COMPLETE_THE_LOOK else list(given)
+    if len(found) != 1:
+        raise Problem(400, "bad_input", "A look is one thing", found=found, expected=f"one of {', '.join(fit)}")
+    if asked.crop is not None and asked.item_ids is not None:
+        raise Problem(400, "bad_input", "Products have no part", found="crop", expected="crop with image or item_id")
+    if asked.cursor is not None:
+        raise Problem(400, "bad_input", "A look has one page", found="cursor", expected="no cursor")
+    _check_crop(asked)
+
+
 def _check_item(asked: RecommendBody, with_image: bool) -> None:
-    """A related page is beside an item, a visual one looks like a picture, which may be that of an item, and no other page takes either."""
+    """A related page is beside an item, a visual one looks like a picture, which may be that of an item, a look is either or made of
+    products, and no other page takes any of them."""
+    _check_look(asked, with_image)
+    if asked.surface in LOOKS:
+        return
     if asked.surface == "visual":
         _check_picture(asked, with_image)
         return
     if with_image or asked.crop is not None:
         what = "a picture" if with_image else "a part of one"
-        raise Problem(400, "bad_input", f"The surface {asked.surface} takes no picture", found=what, expected="the surface visual")
+        raise Problem(400, "bad_input", f"The surface {asked.surface} takes no picture", found=what, expected=_PICTURED)
     if asked.surface == "related" and asked.item_id is None:
         raise Problem(400, "bad_input", "A related page belongs to an item", expected="item_id")
     if asked.surface == "search" and asked.query is None:
@@ -119,7 +172,7 @@ def _check_item(asked: RecommendBody, with_image: bool) -> None:
             "bad_input",
             f"The surface {asked.surface} takes no item",
             found=asked.item_id,
-            expected="item_id with the surfaces related, shop and visual alone",
+            expected="item_id with the surfaces related, shop, visual, shop_the_look and complete_the_look alone",
             hint="Leave surface out, or leave item_id out.",
         )
 
@@ -128,6 +181,10 @@ def _check_picture(asked: RecommendBody, with_image: bool) -> None:
     if not with_image and asked.item_id is None:
         hint = "Send the picture as the field image of multipart/form-data."
         raise Problem(400, "bad_input", "A visual page looks like a picture", expected="image, or the item_id of an item", hint=hint)
+    _check_crop(asked)
+
+
+def _check_crop(asked: RecommendBody) -> None:
     if asked.crop is not None:
         try:
             checked_crop(asked.crop)
@@ -138,8 +195,9 @@ def _check_picture(asked: RecommendBody, with_image: bool) -> None:
 def form_body(parts: Mapping[str, Part]) -> bytes:
     """The fields of a form as the JSON object that says the same, for :func:`parse_recommend`; files are left out.
 
-    ``k`` is a whole number, ``explain`` and ``details`` are true or false, ``filter`` is a JSON object and ``crop`` "x0,y0,x1,y1". What is
-    not keeps its text, for the verdict on the object to name. Raises :class:`Problem` 400 for a file of any other name than ``image``.
+    ``k`` is a whole number, ``explain`` and ``details`` are true or false, ``filter`` is a JSON object, ``item_ids`` a JSON list and
+    ``crop`` "x0,y0,x1,y1". What is not keeps its text, for the verdict on the object to name. Raises :class:`Problem` 400 for a file of any
+    other name than ``image``.
     """
     value: dict[str, Any] = {}
     for name, part in parts.items():
@@ -179,11 +237,13 @@ def _shares(text: str) -> tuple[float, ...]:
 
 IMAGE = "image"
 """The field of a form that holds the picture."""
+_PICTURED = "the surface visual, shop_the_look or complete_the_look"
 _FIELDS: Mapping[str, Callable[[str], Any]] = {
     "k": _whole_number,
     "explain": _truth,
     "details": _truth,
     "filter": _object,
+    "item_ids": _object,
     "crop": _shares,
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from corkboard.artifacts import Release
 from corkboard.errors import CorkboardError
 from corkboard.feed.home import Feed
+from corkboard.feed.look_parts import Looking
 from corkboard.serving.live import Loaded, LoadRelease
 from corkboard.serving.people import sample_users
 from corkboard.state.base import BaseStates
@@ -38,6 +39,7 @@ def release_loader(store: Store, settings: Settings) -> LoadRelease:
             watermark,
             settings.seed,
             walk=settings.graph.walk,
+            looking=Looking(settings.shopping, settings.vision.detector.weights),
         )
         feed.has_base = base is not None
         _one_thread()

@@ -224,7 +224,8 @@ def _schemas() -> dict[str, Schema]:
     rank["weights"] = {"oneOf": [_ref("Weights"), {"type": "null"}], "default": None, "description": rank["weights"]["description"]}
     shares = {"type": "string", "description": f"x0,y0,x1,y1. {body['crop'].get('description', '')}"}
     picture = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or GIF, at most 8 MB."}
-    texts = {"filter": {"type": "string", "description": "A JSON object."}, "crop": shares, IMAGE: picture}
+    objects = {"filter": {"type": "string", "description": "A JSON object."}}
+    texts = {**objects, "item_ids": {"type": "string", "description": "A JSON list."}, "crop": shares, IMAGE: picture}
     form = {"type": "object", "properties": {**body, **texts}, "required": [IMAGE]}
     body["surface"] = {"enum": [*SURFACES_SERVED, None], "default": None, "description": body["surface"]["description"]}
     events = {_event_name(kind): _event(kind) for kind in EVENT_TABLE}
@@ -242,7 +243,7 @@ def _page_schemas() -> dict[str, Schema]:
     note = _object({"code": _TEXT, "text": _TEXT})
     slot = _object(
         {"item_id": _TEXT, "score": _NUMBER, "source": _list(_TEXT), "reason": _TEXT},
-        {"item": _ref("Item"), "explanation": _ref("Explanation")},
+        {"item": _ref("Item"), "explanation": _ref("Explanation"), "object": _place("objects"), "shelf": _place("shelves")},
     )
     page = {
         "request_id": _MAYBE_TEXT,
@@ -252,7 +253,10 @@ def _page_schemas() -> dict[str, Schema]:
         "next_cursor": _MAYBE_TEXT,
         "notes": _list(note),
     }
-    looks = {"image_hash": {**_MAYBE_TEXT, "description": "Of a visual page: the sha256 of the picture that it looks like."}}
+    looks = {
+        "image_hash": {**_MAYBE_TEXT, "description": "Of a visual page and of a look: the sha256 of the picture that was asked with."},
+        **_look_schemas(),
+    }
     stage = _object({"rank": _WHOLE, "score": _NUMBER}, {"of": _WHOLE})
     why = {
         "request_id": _TEXT,
@@ -273,6 +277,7 @@ def _page_schemas() -> dict[str, Schema]:
         "user_id": _MAYBE_TEXT,
         "beside": _TEXT,
         "looks_like": _object({"item_id": _MAYBE_TEXT, "image_hash": _MAYBE_TEXT}),
+        "look": _list(_TEXT),
         "query": _MAYBE_TEXT,
     }
     names = ("title", "category", "creator_id", "brand_id", "merchant_id", "link", "image", "currency")
@@ -297,6 +302,20 @@ def _page_schemas() -> dict[str, Schema]:
         "Item": item,
         "Suggestions": _object({"suggestions": _list(suggestion), "notes": _list(note)}),
     }
+
+
+def _place(groups: str) -> Schema:
+    return {**_WHOLE, "minimum": 0, "description": f"Which of {groups} it belongs to, the first where it belongs to several."}
+
+
+def _look_schemas() -> dict[str, Schema]:
+    """What pages of looks have beside their items."""
+    share = {**_NUMBER, "minimum": 0, "maximum": 1}
+    box = {**_list(share), "minItems": 4, "maxItems": 4, "description": "x0, y0, x1, y1 as shares of the whole picture, upright."}
+    seen = {"box": box, "category": _TEXT, "second_category": _MAYBE_TEXT, "score": share, "item_ids": _list(_TEXT)}
+    objects = {**_list(_object(seen)), "description": "Of shop_the_look: what is in the picture and can be bought here."}
+    shelf = _object({"category": _TEXT, "item_ids": _list(_TEXT)})
+    return {"objects": objects, "shelves": {**_list(shelf), "description": "Of complete_the_look: what goes with the look."}}
 
 
 def _ranked_list(note: Schema) -> Schema:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from corkboard.config import Section
 from corkboard.learning.config import TrainingConfig
+from corkboard.vision.frcnn_config import FRCNNConfig
 
 
 class TrunkConfig(Section):
@@ -67,11 +68,20 @@ class TrunkSource(Section):
         return self
 
 
+class DetectorSource(Section):
+    """Where the detector of a build comes from; by default it is the one that comes with the package."""
+
+    weights: str = ""
+    """A file that `corkboard experiment detector` has written."""
+
+
 class VisionConfig(Section):
     """Settings of vision."""
 
     trunk: TrunkSource = TrunkSource()
     """The network below everything that reads pictures."""
+    detector: DetectorSource = DetectorSource()
+    """What finds objects in pictures."""
 
 
 class SourceWeights(Section):
@@ -174,3 +184,74 @@ class FineTuningConfig(Section):
     """Off: the trunk stays as it is, and heads are trained on its vectors (a linear probe)."""
     training: TrainingConfig = TrainingConfig(steps=400, learning_rate=1e-2, weight_decay=0.01, warmup_steps=20)
     """The loop. Looks at the validation images choose what is kept, by the mean of the tasks' normalised scores."""
+
+
+class CentreConfig(Section):
+    """The one-stage head."""
+
+    channels: int = Field(default=56, ge=8)
+    """Width of the neck and of the head's hidden layer."""
+    heat_spread: float = Field(default=0.54, gt=0, le=2)
+    """The bell of a class's heat reaches so far: three deviations are this share of half of the box."""
+    box_spread: float = Field(default=1.0, gt=0, le=2)
+    """The same of the bell that weighs which cells learn the box."""
+    box_weight: float = Field(default=2.0, ge=0)
+    """Weight of the boxes' loss beside that of the heat."""
+    peaks: int = Field(default=60, ge=1)
+    """Peaks of the heat that become boxes, at most."""
+
+
+class DetectorAugmentationConfig(Section):
+    """What each picture goes through before a step sees it."""
+
+    zoom: tuple[float, float] = (0.6, 1.7)
+    """It is enlarged by a factor from here to there, evenly in its logarithm; what is missing at the rim is white."""
+    stretch: float = Field(default=0.12, ge=0, lt=1)
+    """Width and height change by up to this share of their own, against each other."""
+    shift: float = Field(default=0.15, ge=0, lt=1)
+    """It moves by up to this share of its side, beside what the zoom leaves free."""
+    brightness: float = Field(default=0.2, ge=0, lt=1)
+    """It becomes lighter or darker by up to this share; each channel by a third of it more."""
+    least_visible: float = Field(default=0.4, ge=0, le=1)
+    """A box of which a smaller share is left within the picture is forgotten."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DetectorAugmentationConfig:
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom goes from a factor above 0 to one that is no less, not {self.zoom}")
+        return self
+
+
+class DetectorConfig(Section):
+    """Finding objects in pictures."""
+
+    trunk: TrunkConfig = TrunkConfig()
+    """The network below the head where none is given. Its own ``side`` is not read: the detector's counts."""
+    side: int = Field(default=128, ge=32, le=1024)
+    """Side of the square that is read, px."""
+    head: Literal["centre", "frcnn"] = "centre"
+    """``centre``: one stage, a centre point a cell; ``frcnn``: regions are proposed, then judged one by one."""
+    centre: CentreConfig = CentreConfig()
+    """The one-stage head."""
+    frcnn: FRCNNConfig = FRCNNConfig()
+    """The two-stage head."""
+    threshold: float = Field(default=0.3, ge=0, le=1)
+    """What is less sure is not told."""
+    nms: float = Field(default=0.5, ge=0, le=1)
+    """Of two boxes of one class that overlap by more, the surer stays."""
+    merge: float = Field(default=0.7, ge=0, le=1)
+    """Of two boxes of whatever classes that overlap by more, the surer stays; its posterior takes in that of the other."""
+    max_objects: int = Field(default=20, ge=1)
+    """Objects of a picture at most."""
+    serving_batch: int = Field(default=32, ge=1)
+    """Pictures that are read at once."""
+    batch: int = Field(default=32, ge=1)
+    """Pictures of a training step."""
+    trunk_rate: float = Field(default=0.5, gt=0, le=1)
+    """Learning rate of a trunk that was trained before, in rates of the head."""
+    augmentation: DetectorAugmentationConfig = DetectorAugmentationConfig()
+    """What training pictures go through."""
+    training: TrainingConfig = TrainingConfig(
+        steps=1300, learning_rate=3e-3, warmup_steps=50, weight_decay=1e-4, clip_norm=10.0, validate_every=250, patience=1000
+    )
+    """The loop."""

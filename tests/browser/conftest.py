@@ -102,7 +102,7 @@ def page(browser: playwright.Browser, look: Look) -> Iterator[playwright.Page]:
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.on("request", lambda request: look.asked.append(request.url))
-    page.on("pageerror", lambda error: look.errors.append(str(error)))
+    page.on("pageerror", lambda error: look.errors.append(f"{error}\n{error.stack}"))
     page.on("console", lambda message: look.errors.append(message.text) if message.type == "error" else None)
     yield page
     context.close()

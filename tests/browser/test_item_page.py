@@ -44,7 +44,7 @@ def _asks_for(request: Request, item: str) -> bool:
     if not request.url.endswith("/v1/recommend"):
         return False
     asked = request.post_data_json
-    return asked["surface"] != "shop" and asked.get("item_id") == item
+    return asked["surface"] in ("related", "visual") and asked.get("item_id") == item
 
 
 def _asks_home(request: Request) -> bool:

@@ -14,7 +14,7 @@ from tests.browser.test_journey import CARD, cards, category_of, open_page
 
 __all__ = ["told"]
 HOME = "#shelf"
-BESIDE = f"{HERE} .shelf"
+BESIDE = f"{HERE} .shop-shelf"
 SIZE = 12
 
 
@@ -152,7 +152,7 @@ def test_beside_an_item_it_stays_until_fresh_ones_are_asked_for(page: Page, site
     second.locator(".tile").click()
     expect(page.locator(f'{HERE}[data-item="{product}"] h1')).to_be_visible()
     page.go_back()
-    expect(page.locator(f'{HERE}[data-item="{item}"] .shelf .card[data-item="{product}"] .tile')).to_be_focused()
+    expect(page.locator(f'{HERE}[data-item="{item}"] .shop-shelf .card[data-item="{product}"] .tile')).to_be_focused()
     assert look.errors == []
 
 

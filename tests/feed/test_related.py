@@ -186,7 +186,7 @@ def test_a_chain_of_pages_never_repeats(made: Small):
 def test_a_related_page_needs_an_item(made: Small):
     with pytest.raises(InputError, match="beside an item"):
         made.feed().recommend(RecommendRequest(surface="related", user_id="u3", now_ms=NOW_MS))
-    assert SURFACES_SERVED == ("home", "related", "visual", "search", "shop")
+    assert SURFACES_SERVED == ("home", "related", "visual", "search", "shop", "shop_the_look", "complete_the_look")
 
 
 def test_an_unknown_item_gets_what_home_would_show(made: Small):

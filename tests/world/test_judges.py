@@ -93,6 +93,6 @@ def test_votes_lead_back_to_the_truth(world: World) -> None:
     found = judged(as_judgements(questions, votes(world, questions), 1_700_000_000_000))
     careless = found.judges.filter(~pl.col("trusted"))["judge_id"].to_list()
     assert careless == ["judge-11"]
-    assert 0.3 < found.kappa < 0.9
+    assert 0.1 < found.kappa < 0.9  # random pairs are mostly alike in nothing, which leaves kappa little
     right = (true_grades(world, found.pairs) == found.pairs["grade"].to_numpy()).mean()
     assert right > 0.85

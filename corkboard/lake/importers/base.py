@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,7 @@ import polars as pl
 
 from corkboard.lake.importers.config import ImportConfig
 from corkboard.lake.pictures.sources import PictureSource
+from corkboard.lake.refused import RefusedRow
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,14 @@ class Imported:
     ``frames`` maps the name of a lake table to rows with columns of that table; optional columns may be absent.
     ``notes`` are sentences about what was assumed, invented or left out. ``synthetic_time`` is True where the times of
     actions were invented altogether, so that splitting by time means nothing. ``pictures`` has those that items name by a file.
+    ``refused`` are rows that fit no frame.
     """
 
     frames: dict[str, pl.DataFrame]
     notes: list[str] = field(default_factory=list)
     synthetic_time: bool = False
     pictures: PictureSource | None = None
+    refused: Sequence[RefusedRow] = ()
 
 
 class Importer(Protocol):

@@ -100,8 +100,8 @@ def _album(path: Path) -> _Album | None:
     """The table and the pictures that fit best, None where nothing does."""
     best: _Album | None = None
     known: list[str] = []
-    for source, origin in _sources(path):
-        index = _index(source.names())
+    for source, origin in picture_sources(path):
+        index = picture_index(source.names())
         if not index:
             continue
         for name, file, frame in _tables(path, source):
@@ -119,7 +119,7 @@ def _album(path: Path) -> _Album | None:
     return best
 
 
-def _sources(path: Path) -> Iterator[tuple[PictureSource, Path | None]]:
+def picture_sources(path: Path) -> Iterator[tuple[PictureSource, Path | None]]:
     """Where pictures may be, and the file that holds them, if one does."""
     if path.is_file() and path.name.lower().endswith(_TARS):
         yield TarSource(path), path
@@ -184,7 +184,7 @@ def _as_text(value: object) -> str | None:
     return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _index(names: list[str]) -> dict[str, str]:
+def picture_index(names: list[str]) -> dict[str, str]:
     """Every way to call a picture -> its name: the whole path, the file name, the file name without suffix, if only one is called so."""
     index: dict[str, str] = {name: name for name in names}
     for short in (lambda path: path.name, lambda path: path.stem):

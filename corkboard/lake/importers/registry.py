@@ -12,6 +12,8 @@ import polars as pl
 from corkboard.artifacts import content_hash, write_atomically
 from corkboard.errors import InputError, NotFound
 from corkboard.lake.importers.base import Imported, Importer
+from corkboard.lake.importers.boxes import BoxTable
+from corkboard.lake.importers.coco import Coco
 from corkboard.lake.importers.config import ImportConfig
 from corkboard.lake.importers.movielens import MovieLens
 from corkboard.lake.importers.personalize import Personalize
@@ -20,11 +22,16 @@ from corkboard.lake.importers.ratings import Ratings
 from corkboard.lake.importers.recbole import RecBole
 from corkboard.lake.importers.rechorus import ReChorus
 from corkboard.lake.importers.sequences import Sequences
+from corkboard.lake.importers.yolo import Yolo
 from corkboard.lake.ingest import IngestReport, Progress, ingest_frames
 from corkboard.lake.pictures.config import PictureLimits
 from corkboard.lake.schema import DEFAULT_TENANT
 
-IMPORTERS: tuple[Importer, ...] = (MovieLens(), RecBole(), Personalize(), ReChorus(), Photos(), Ratings(), Sequences())
+IMPORTERS: tuple[Importer, ...] = (
+    *(MovieLens(), RecBole(), Personalize(), ReChorus()),
+    *(Coco(), Yolo(), BoxTable(), Photos()),
+    *(Ratings(), Sequences()),
+)
 """Asked in this order: formats with unmistakable names or headers first, plain tables and plain numbers last."""
 
 _NOTES_FOLDER = "imports"
@@ -68,7 +75,8 @@ def ingest_outside(
     importer = _importer_of(path, name)
     imported = _load(importer, path, config)
     frames = {table: frame.with_columns(pl.lit(tenant).alias("tenant")) for table, frame in imported.frames.items()}
-    report = ingest_frames(lake_folder, frames, str(path), progress=progress, limits=limits, pictures=imported.pictures)
+    given = {"progress": progress, "limits": limits, "pictures": imported.pictures, "refusals": imported.refused}
+    report = ingest_frames(lake_folder, frames, str(path), **given)
     source = f"{path.resolve().parent.name}/{path.name}" if path.is_file() else path.resolve().name
     record = {"importer": importer.name, "source": source, "notes": imported.notes, "synthetic_time": imported.synthetic_time}
     file = lake_folder / _NOTES_FOLDER / f"{content_hash(importer.name, source)}.json"

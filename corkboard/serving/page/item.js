@@ -4,6 +4,7 @@ import { ApiError, item as itemEntry } from "./api.js";
 import { humane, KEYS, make, priceOf, shortId, titleOf } from "./cards.js";
 import { Feed } from "./feed.js";
 import { icon } from "./icons.js";
+import { Dots, GoesWith, Together } from "./looks.js";
 import { hasPicture, picture } from "./pictures.js";
 import { Shelf } from "./shelf.js";
 import { announce } from "./toasts.js";
@@ -41,10 +42,16 @@ export class ItemPage {
     this.hint = make("div", { className: "hint", hidden: true });
     const parts = { box: make("div", { className: "feed", role: "region", "aria-label": "More like this", "aria-busy": "true" }), tail: make("div", { className: "tail", "aria-hidden": "true" }),
       end: make("p", { className: "end", hidden: true, textContent: "That is all there is like this." }), empty: make("div", { className: "empty", hidden: true }) };
-    const aside = make("section", { className: "shelf", "aria-label": "To buy beside this" });
-    const shelf = new Shelf(aside, { title: "To buy beside this", asks: { surface: "shop", item_id: this.id }, marks: this.marks, act: this.act, noticedRelease: this.noticedRelease, onActed: () => this.offer() });
+    const aside = make("section", { className: "shelf shop-shelf", "aria-label": "To buy beside this" });
+    const given = { marks: this.marks, act: this.act, noticedRelease: this.noticedRelease, onActed: () => this.offer() };
+    const goes = make("section", { className: "shelf goes-shelf", "aria-label": "Goes with this" });
+    this.dots = new Dots(this.id, given);
+    const shelf = new Together(
+      this.dots,
+      new GoesWith(goes, { itemId: this.id, category: this.subject?.item?.category, ...given }),
+      new Shelf(aside, { title: "To buy beside this", asks: { surface: "shop", item_id: this.id }, ...given }));
     this.element = make("section", { className: "item-page", hidden: true, "data-item": this.id },
-      make("button", { className: "pill back", type: "button", onclick: back }, icon("back"), "Back"), this.sheet, aside,
+      make("button", { className: "pill back", type: "button", onclick: back }, icon("back"), "Back"), this.sheet, this.dots.panel, goes, aside,
       this.heading, make("div", { className: "fresh-row" }, this.fresh), this.hint, parts.box, parts.tail, parts.end, parts.empty);
     this.feed = new Feed({
       ...parts, asks: { surface: "related", item_id: this.id }, marks: this.marks, act: this.act, noticed: (page) => this.noticed(page), onActed: () => this.offer(), shelf,
@@ -162,7 +169,7 @@ export class ItemPage {
     const facts = [["Category", item.category && humane(item.category)], ["Creator", item.creator_id], ["Brand", item.brand_id], ["Kind", item.kind && humane(item.kind)], ["Id", item.item_id]].filter(([, value]) => value);
     this.sheet.setAttribute("aria-label", titleOf(item));
     this.sheet.replaceChildren(
-      make("div", { className: "picture" }, picture(item, hasPicture(item) ? undefined : 1.33, "(max-width: 860px) 100vw, 520px")),
+      make("div", { className: "picture" }, hasPicture(item) ? this.dots.over(picture(item, undefined, "(max-width: 860px) 100vw, 520px"), item) : picture(item, 1.33)),
       make("div", { className: "words" }, this.name,
         price && make("div", { className: "big", textContent: price }),
         make("table", { className: "numbers" }, make("tbody", {}, ...facts.map(([name, value]) => make("tr", {}, make("td", { textContent: name }), make("td", { textContent: value }))))),
