@@ -144,6 +144,11 @@ class LookFinder:
         found = self._objects.of_item(self._catalogue.ids[row])
         return _plain(found) if len(found) else None
 
+    def things(self, row: int) -> int:
+        """See :meth:`corkboard.feed.looks.Finder.things`."""
+        known = self._objects is not None and row not in self._gone and 0 <= row < self._catalogue.frozen
+        return self._objects.count_of(self._catalogue.ids[row]) if known else 0
+
     def find(self, image: np.ndarray) -> Objects:
         """See :meth:`corkboard.feed.looks.Finder.find`."""
         return _plain(self._read([image], self._seeing())[0])

@@ -114,6 +114,10 @@ class Finder(Protocol):
         """What is in the picture of the item in a catalogue row, as a build found it; None where no build has looked."""
         ...
 
+    def things(self, row: int) -> int:
+        """How many objects that is; 0 for None."""
+        ...
+
     def find(self, image: np.ndarray) -> Objects:
         """What is in uint8 ``(height, width, 3)``: detector and encoder, once each."""
         ...
@@ -178,6 +182,10 @@ class LookSide:
     pictures: Path | None = None
     """The folder of the lake whose pictures items show; without it only pictures that a build has looked at are known."""
     remembered: Remembered[Objects] = field(default_factory=Remembered)
+
+    def things(self, row: int) -> int:
+        """How many things are known to be in the picture of the item in a catalogue row."""
+        return 0 if self.finder is None or row < 0 else self.finder.things(row)
 
     def drop(self, row: int) -> None:
         """See :meth:`Finder.drop`."""

@@ -133,7 +133,7 @@ class Answers:
         answer = self._labelled(page.to_dict(), live)
         if asked.details:
             for item in answer["items"]:
-                item["item"] = _with_guesses(describe(live.feed.catalogue, item["item_id"], self.engine.images), live)
+                item["item"] = _with_findings(describe(live.feed.catalogue, item["item_id"], self.engine.images), live)
         if asked.surface in (VISUAL, *LOOKS):
             answer["image_hash"] = page.served["context_image_hash"]
         self.engine.metrics.pages.add(live.release.id)
@@ -173,7 +173,7 @@ class Answers:
         found = self.engine.items([item_id])
         if not found:
             raise NotFound("The live release knows no such item", found=item_id)
-        return orjson.dumps(_with_guesses(found[0], self.engine.live))
+        return orjson.dumps(_with_findings(found[0], self.engine.live))
 
     def suggest(self, query: Mapping[str, str]) -> bytes:
         """What completes a search as it is typed."""
@@ -325,12 +325,14 @@ def _empty_page(surface: str | None = None) -> dict[str, Any]:
     }
 
 
-def _with_guesses(entry: dict[str, Any] | None, live: Live | None) -> dict[str, Any] | None:
-    """A catalogue entry and, apart from what it says, what is guessed of the item; the key is absent where nothing is."""
+def _with_findings(entry: dict[str, Any] | None, live: Live | None) -> dict[str, Any] | None:
+    """A catalogue entry and, apart from what it says, what was found out: ``guessed`` where it leaves something unsaid that can be told,
+    ``things`` where its picture shows several."""
     if entry is None or live is None:
         return entry
-    guessed = live.feed.parts.guesses.of(entry["item_id"])
-    return {**entry, "guessed": guessed} if guessed else entry
+    parts = live.feed.parts
+    guessed, things = parts.guesses.of(entry["item_id"]), parts.looks.things(parts.catalogue.row(entry["item_id"]))
+    return {**entry, **({"guessed": guessed} if guessed else {}), **({"things": things} if things > 1 else {})}
 
 
 def _note(code: str) -> dict[str, str]:

@@ -289,6 +289,7 @@ def _page_schemas() -> dict[str, Schema]:
             **dict.fromkeys(names, _MAYBE_TEXT),
             **{name: {"type": ["integer", "null"]} for name in ("price_minor", "image_width", "image_height")},
             "guessed": guessed,
+            "things": {"type": "integer", "minimum": 2, "description": "How many things its picture shows, where it is a look."},
         },
     )
     suggestion = _object({"text": _TEXT, "kind": {"enum": [QUERY, CATEGORY, TITLE]}})

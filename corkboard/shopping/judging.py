@@ -1,6 +1,6 @@
 """Judgements: which questions are asked of people, and what their votes come to (Shop The Look, KDD 2020, and our reading of it).
 
-    pooled(results of several models) -> with_gold -> judges -> votes -> judged
+    pooled(results of several models) -> with_gold -> judges -> checked_votes -> as_judgements -> judged -> model_figures
 
 A question shows a part of a picture and a product, and asks how alike they are, on four grades. Questions come from several models and
 from chance: candidates of one model alone would make a test that this model wins. They are asked in an order, and without a word, that
@@ -9,15 +9,21 @@ tells who proposed what. Some have answers that are known before: a judge who mi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from corkboard.artifacts import content_hash
 from corkboard.errors import InputError
+from corkboard.lake.fields import Unfit
+from corkboard.lake.refused import RefusedRow
+from corkboard.lake.tables import GRADE, ID
 from corkboard.metrics.agreement import votes_kappa
+from corkboard.metrics.intervals import PerUser, intervals
+from corkboard.metrics.looks import extremely_similar_at_1, similar_at_k
 from corkboard.seeds import generator
 
 GRADES = ("not similar", "marginally similar", "similar", "extremely similar")
@@ -31,23 +37,37 @@ PAIR = ("query_image", "query_box", "item_id")
 QUESTION = pl.Schema(
     {"question_id": pl.String, "query_image": pl.String, "query_box": pl.List(pl.Float32), "item_id": pl.String, "source": pl.String}
 )
-"""Columns of questions: ``query_box`` in shares of the picture, null for all of it; ``source`` says who proposed it, and is not shown."""
+"""Columns of questions: ``query_box`` in shares of the picture, null for all of it; ``source`` says who proposed it, and is not shown.
+
+It is "model@rank" of each model that has the pair among its first answers, from rank 0, with commas between: "colour@2,cosine@0"."""
+FIGURES = pl.Schema(
+    {
+        "model": pl.String,
+        **dict.fromkeys(("first_judged", "judged"), pl.Int64),
+        **dict.fromkeys((f"{name}{end}" for name in ("extremely_similar_at_1", "similar_at_k") for end in ("", "_low", "_high")), pl.Float64),
+    }
+)
+"""Columns of :func:`model_figures`: how many queries have a verdict on the first answer, and on any; then both figures and their bounds."""
 
 
 def pooled(results: Mapping[str, pl.DataFrame], depth: int, seed: int) -> pl.DataFrame:
     """Every pair among the first ``depth`` of any model's answers, once, in an order drawn by ``seed``; columns as :data:`QUESTION`.
 
-    ``results`` are frames by model: query_image, query_box, item_id, rank (from 0). ``source`` lists the models that have it.
+    ``results`` are frames by model: query_image, query_box, item_id, rank (from 0). ``source`` lists the models that have it, each with
+    its rank. Raises :class:`InputError` without models, and for a name that would not be read again.
     """
     if not results:
         raise InputError("Questions are pooled from several models", found="none", expected="answers of at least one")
+    for model in results:
+        if not model or set(model) & set("@,/"):
+            raise InputError("A model has a name that questions cannot keep", found=model, expected="text without @, commas and slashes")
     frames = [
         frame.filter(pl.col("rank") < depth).select(
-            pl.col("query_image"), pl.col("query_box").cast(pl.List(pl.Float32)), pl.col("item_id"), source=pl.lit(model)
+            "query_image", pl.col("query_box").cast(pl.List(pl.Float32)), "item_id", source=pl.format(f"{model}@{{}}", "rank")
         )
         for model, frame in results.items()
     ]
-    together = pl.concat(frames).with_columns(_question_id())
+    together = pl.concat(frames).with_columns(question_id())
     pairs = together.group_by("question_id").agg(pl.col(list(PAIR)).first(), pl.col("source").unique().sort().str.join(","))
     return _shuffled(pairs.select(list(QUESTION)), seed, "pool")
 
@@ -60,13 +80,61 @@ def with_gold(questions: pl.DataFrame, known: pl.DataFrame, share: float, seed: 
     if not 0 <= share < 1:
         raise InputError("A share of gold questions is out of range", found=share, expected="0 up to below 1")
     gold = known.with_columns(pl.col("query_box").cast(pl.List(pl.Float32))).with_columns(
-        _question_id(), source=GOLD + pl.col("grade").cast(pl.String)
+        question_id(), source=GOLD + pl.col("grade").cast(pl.String)
     )
     gold = _shuffled(gold.unique("question_id", maintain_order=True).select(list(QUESTION)), seed, "gold")
     rest = questions.join(gold.select("question_id"), on="question_id", how="anti", maintain_order="left")
     wanted = min(len(gold), round(len(rest) * share / (1 - share)))
     rest = questions.join(gold[:wanted].select("question_id"), on="question_id", how="anti", maintain_order="left")
     return _shuffled(pl.concat([rest.select(list(QUESTION)), gold[:wanted]]), seed, "asked")
+
+
+def checked_votes(
+    rows: Iterable[tuple[str, int, Mapping[str, Any]]], questions: pl.DataFrame, judgements: pl.DataFrame
+) -> tuple[pl.DataFrame, list[RefusedRow]]:
+    """Votes (question_id, judge_id, grade) that count, and the rows that are refused.
+
+    ``rows`` are (file, row from 1, values). Refused are a question that was not asked, a grade or a judge that is none, and another grade
+    than the judge gave to the same question before, in ``judgements`` (rows of the lake) or in these rows: the first vote stands.
+    """
+    asked = set(questions["question_id"])
+    before = judgements.with_columns(question_id()).select("question_id", "judge_id", "grade")
+    said: dict[tuple[str, str], int] = {(question, judge): grade for question, judge, grade in before.iter_rows()}
+    good: dict[tuple[str, str], int] = {}
+    refused: list[RefusedRow] = []
+    for file, row, values in rows:
+
+        def refuse(name: str, expected: str, at: tuple[str, int, Mapping[str, Any]] = (file, row, values)) -> None:
+            where, number, original = at
+            refused.append(RefusedRow(number, f"{where}: {name}", repr(original.get(name)), expected, dict(original)))
+
+        question = values.get("question_id")
+        if question not in asked:
+            refuse("question_id", "a question of this folder")
+            continue
+        try:
+            judge = _read("judge_id", ID.read, values)
+            grade = _read("grade", GRADE.read, values)
+        except Unfit as error:
+            refuse(error.path, error.expected)
+            continue
+        if said.setdefault((question, judge), grade) != grade:
+            refuse("grade", f"{said[question, judge]}, as this judge said before")
+            continue
+        good[question, judge] = grade
+    frame = [(question, judge, grade) for (question, judge), grade in good.items()]
+    return pl.DataFrame(frame, {"question_id": pl.String, "judge_id": pl.String, "grade": pl.Int32}, orient="row"), refused
+
+
+def _read(name: str, read: Any, values: Mapping[str, Any]) -> Any:
+    value = values.get(name)
+    text = value.strip() if isinstance(value, str) else value
+    try:
+        if text is None:
+            raise Unfit("a value", text)
+        return read(text)
+    except Unfit as error:
+        raise Unfit(error.expected, error.found, name) from None
 
 
 def as_judgements(questions: pl.DataFrame, votes: pl.DataFrame, time_ms: int) -> pl.DataFrame:
@@ -114,7 +182,7 @@ def judged(judgements: pl.DataFrame, least_right: float = 0.7, least_gold: int =
     side of :data:`POSITIVE`. The grade of a question is the median of its votes, the lower one of two: with three votes, the majority
     where there is one.
     """
-    rows = judgements.with_columns(_question_id()).unique(["question_id", "judge_id"], keep="last", maintain_order=True)
+    rows = judgements.with_columns(question_id()).unique(["question_id", "judge_id"], keep="last", maintain_order=True)
     known = rows.filter("gold").with_columns(truth=pl.col("source").str.strip_prefix(GOLD).cast(pl.Int32, strict=False)).drop_nulls("truth")
     near = ((pl.col("grade") - pl.col("truth")).abs() <= 1) & ((pl.col("grade") >= POSITIVE) == (pl.col("truth") >= POSITIVE))
     tested = known.group_by("judge_id").agg(gold=pl.len(), right=near.mean())
@@ -130,6 +198,47 @@ def judged(judgements: pl.DataFrame, least_right: float = 0.7, least_gold: int =
     return Judged(pairs, judges, *_kappas(counted))
 
 
+def of_questions(pairs: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:
+    """Those of ``pairs`` that ``questions`` ask, with the sources that these name: the same pair may have been asked before, for others."""
+    asked = questions.select("question_id", "source")
+    return pairs.drop("source").with_columns(question_id()).join(asked, on="question_id", how="inner", maintain_order="left")
+
+
+def model_figures(pairs: pl.DataFrame, k: int) -> pl.DataFrame:
+    """Extremely similar at 1 and similar at k of each model, from verdicts (:attr:`Judged.pairs`); columns as :data:`FIGURES`.
+
+    A place without a verdict counts nowhere: at 1, queries count whose first answer was judged, at k, answers that were. Intervals (95 %)
+    are bootstraps over pictures, as objects of one picture hang together. A source without ranks proposes nothing.
+    """
+    proposed = pairs.with_columns(pl.col("source").str.split(",")).explode("source")
+    proposed = proposed.with_columns(pl.col("source").str.split_exact("@", 1).struct.rename_fields(["model", "rank"])).unnest("source")
+    proposed = proposed.with_columns(pl.col("rank").cast(pl.Int64, strict=False)).drop_nulls(["model", "rank"]).filter(pl.col("rank") < k)
+    proposed = proposed.with_columns(
+        query=pl.struct("query_image", "query_box").rank("dense") if len(proposed) else pl.lit(0), picture=pl.col("query_image").rank("dense")
+    )
+    rows = []
+    for (model,), mine in proposed.sort("model", "picture").group_by("model", maintain_order=True):
+        query = mine["query"].rank("dense").to_numpy() - 1
+        grades, picture = np.full((int(query.max()) + 1, k), -1, np.int64), np.zeros(int(query.max()) + 1, np.int64)
+        grades[query, mine["rank"].to_numpy()] = mine["grade"].to_numpy()
+        picture[query] = mine["picture"].to_numpy()
+        first = grades[:, 0] >= 0
+        at_1 = _by_picture(picture[first], grades[first], np.ones(int(first.sum())), extremely_similar_at_1)
+        at_k = _by_picture(picture, grades, (grades >= 0).sum(axis=1), lambda some: similar_at_k(some, k))
+        bounds = [intervals([figure])[0] for figure in (at_1, at_k)]
+        ends = [(figure.value, bound.low, bound.high) for figure, bound in zip((at_1, at_k), bounds, strict=True)]
+        rows.append((str(model), int(first.sum()), len(grades), *ends[0], *ends[1]))
+    return pl.DataFrame(rows, FIGURES, orient="row")
+
+
+def _by_picture(picture: np.ndarray, grades: np.ndarray, weights: np.ndarray, figure: Any) -> PerUser:
+    """A figure of queries, kept apart by picture; ``weights`` (queries,) are how much each query counts in it."""
+    pictures = np.unique(picture)
+    weight = np.array([float(weights[picture == one].sum()) for one in pictures])
+    value = np.array([figure(grades[picture == one]) for one in pictures])
+    return PerUser(value * weight, weight)
+
+
 def _kappas(counted: pl.DataFrame) -> tuple[float, float]:
     questions = counted["question_id"].rank("dense").to_numpy() if len(counted) else np.zeros(0)
     judges = counted["judge_id"].rank("dense").to_numpy() if len(counted) else np.zeros(0)
@@ -138,7 +247,7 @@ def _kappas(counted: pl.DataFrame) -> tuple[float, float]:
     return fine, votes_kappa(questions, judges, (grade >= POSITIVE).astype(np.int64), 2)
 
 
-def _question_id() -> pl.Expr:
+def question_id() -> pl.Expr:
     """A name for a question that its pair alone decides."""
     return (
         pl.struct(PAIR)

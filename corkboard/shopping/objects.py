@@ -107,6 +107,10 @@ class FoundObjects:
         """The objects of one item's picture; none for an item that is not here."""
         return self.take(self._rows_of.get(item_id, []))
 
+    def count_of(self, item_id: str) -> int:
+        """How many there are in one item's picture."""
+        return len(self._rows_of.get(item_id, []))
+
     def take(self, rows: Sequence[int] | np.ndarray) -> FoundObjects:
         """Some of the objects, in the order of ``rows``."""
         rows = np.asarray(rows, np.int64)

@@ -212,3 +212,14 @@ def test_sides_of_looks_are_replaced_as_a_whole(shown: Workspace) -> None:
     feed = shown._live
     feed.parts = replace(feed.parts, looks=LookSide())
     assert (len(with_looks.items) > 0, len(shown.shop_the_look(item_id=SCENE).items)) == (True, 0)
+
+
+def test_an_item_whose_picture_shows_several_things_says_so(client: TestClient) -> None:
+    assert client.get(f"/v1/items/{SCENE}").json()["things"] == 2
+    assert "things" not in client.get("/v1/items/item-001").json()  # a product alone
+    assert "things" not in client.get("/v1/items/item-110").json()  # nobody has looked
+    listed = ask(client, surface="related", item_id="item-001", k=100, details=True).json()["items"]
+    assert {item["item_id"]: item["item"]["things"] for item in listed if "things" in item["item"]} in ({}, {SCENE: 2})
+    entry = client.get("/openapi.json").json()["components"]["schemas"]["Item"]
+    assert "things" in entry["properties"]
+    assert "things" not in entry["required"]

@@ -60,14 +60,14 @@ export class Card {
   build(act) {
     const { item } = this, name = titleOf(item), price = priceOf(item);
     const wish = (what) => (event) => { event.stopPropagation(); act(this, what); };
-    this.picture = make("button", { className: "tile", type: "button", "aria-label": `Open ${name}`, onclick: wish("open") }, picture(item, this.ratio));
+    this.picture = make("button", { className: "tile", type: "button", "aria-label": item.things ? `Open ${name}, a look of ${item.things} things` : `Open ${name}`, onclick: wish("open") }, picture(item, this.ratio));
     this.saveButton = make("button", { className: "save-button", type: "button", onclick: wish("save") });
     this.hideButton = make("button", { className: "icon-button hide-button", type: "button", "aria-label": `Hide ${name}`, title: "Hide this", onclick: wish("hide") }, icon("hide"));
     this.whyButton = make("button", { className: "icon-button why-button", type: "button", "aria-label": `Why is ${name} here?`, title: "Why is this here?", onclick: wish("why") }, icon("why"));
     this.lookButton = hasPicture(item) ? make("button", { className: "icon-button look-button", type: "button", "aria-label": `More like the picture of ${name}`, title: "More like this picture", onclick: wish("look") }, icon("look")) : null;
     this.maker = item.creator_id ? make("button", { className: "maker follow-button", type: "button", onclick: wish("follow") }) : make("span", { className: "maker" });
     this.element = make("article", { className: "card entering", "aria-label": name, "data-item": item.item_id },
-      make("div", { className: "frame" }, this.picture, this.saveButton, this.lookButton),
+      make("div", { className: "frame" }, this.picture, item.things ? make("span", { className: "things", textContent: `${item.things} things` }, icon("category")) : null, this.saveButton, this.lookButton),
       make("div", { className: "meta" },
         make("h3", { className: "title", textContent: name }),
         make("p", { className: "facts" },
