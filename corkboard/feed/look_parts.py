@@ -382,7 +382,7 @@ def _completer(
     placed = index.placed(catalogue.rows(index.ids))
     codes = catalogue.codes("merchant_id")
     merchants = np.array([codes[row] if row >= 0 else -1 for row in placed.rows.tolist()], np.int64)
-    pairs = together.CategoryPairs(outfits, settings.least_together)
+    pairs = together.CategoryPairs(outfits, settings.least_together, settings.least_lift)
     shown = {item_id: looks[item_id][0] for item_id in index.ids if item_id in looks}
     return LookCompleter(finder, together.CompleteTheLook(placed, model, pairs, settings, scenes, merchants, shown), encoder, looks)
 

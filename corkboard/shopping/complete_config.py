@@ -94,8 +94,9 @@ class CompleteTheLookConfig(Section):
     """The scene model."""
     least_together: int = Field(default=5, ge=1)
     """Two categories go together where so many outfits have both."""
-    least_rate: float = Field(default=0.05, ge=0, le=1)
-    """And so large a share of the outfits of the rarer one: what a detector mistakes goes together, too, but seldom."""
+    least_lift: float = Field(default=0.5, ge=0)
+    """And so many times as many as would by chance. In a shop of one kind of look all pairs are near 1; a lamp in the picture of a blouse,
+    or what a detector took for one, is far below."""
     most_shelves: int = Field(default=6, ge=1)
     """Categories that are answered where none is asked for, those that most outfits have together with the look's."""
     scene_weight: float = Field(default=0.5, ge=0, le=1)

@@ -95,13 +95,18 @@ class Shelf:
 
 
 class CategoryPairs:
-    """How many outfits have two categories; ``outfits`` has outfit_id and category, one row a member."""
+    """How many outfits have two categories; ``outfits`` has outfit_id and category, one row a member.
 
-    def __init__(self, outfits: pl.DataFrame, least: int = 5, rate: float = 0.05):
-        self.least, self.rate = least, rate
+    Two go together where at least ``least`` outfits have both, and ``lift`` times as many as would by chance: what a detector mistakes,
+    and what merely stands about, is together with everything a little.
+    """
+
+    def __init__(self, outfits: pl.DataFrame, least: int = 5, lift: float = 0.5):
+        self.least, self.lift = least, lift
         self.outfits: Counter[str] = Counter()
         self.together: Counter[tuple[str, str]] = Counter()
         grouped = outfits.drop_nulls("category").group_by("outfit_id", maintain_order=True).agg(pl.col("category").unique().sort())
+        self.total = len(grouped)
         for names in grouped["category"].to_list():
             self.outfits.update(names)
             self.together.update(combinations(names, 2))
@@ -111,14 +116,17 @@ class CategoryPairs:
         return self.together[min(first, second), max(first, second)] if first != second else 0
 
     def complementary(self, given: Sequence[str]) -> list[str]:
-        """The categories that go with those ``given`` and are not among them, those that most outfits have together with them first."""
-        counts = {name: sum(self._real(name, other) for other in set(given)) for name in self.outfits if name not in given}
+        """The categories that go with at least half of those ``given``, of which outfits tell, and are not among them; those that most
+        outfits have together with them first."""
+        known = {name for name in given if name in self.outfits}
+        with_each = {name: [self._real(name, other) for other in known] for name in self.outfits if name not in given}
+        counts = {name: sum(real) for name, real in with_each.items() if real and 2 * sum(count > 0 for count in real) >= len(real)}
         return sorted((name for name, count in counts.items() if count), key=lambda name: (-counts[name], name))
 
     def _real(self, first: str, second: str) -> int:
         count = self.count(first, second)
-        rarer = min(self.outfits[first], self.outfits[second])
-        return count if count >= max(self.least, self.rate * rarer) else 0
+        by_chance = self.outfits[first] * self.outfits[second]
+        return count if count >= self.least and count * self.total >= self.lift * by_chance else 0
 
 
 # ----------------------------------------------------------------------------------------------------------------- answers

@@ -16,7 +16,7 @@ from corkboard.shopping.scene_model import SceneModel
 from corkboard.vision.appearance import Appearance, Colour, Guess
 from tests.shopping.look_builders import SPACE, at_angles, found, items
 
-CONFIG = CompleteTheLookConfig(least_together=1, least_rate=0, hubness=False, mmr=1.0, same=0.993)
+CONFIG = CompleteTheLookConfig(least_together=1, least_lift=0, hubness=False, mmr=1.0, same=0.993)
 
 
 class SameWay:
@@ -35,7 +35,7 @@ def outfits(*sets: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"outfit_id": pl.String, "category": pl.String}, orient="row")
 
 
-PAIRS = CategoryPairs(outfits("hat bag", "hat bag shoe", "bag shoe", "hat hat", "lamp rug"), least=1, rate=0)
+PAIRS = CategoryPairs(outfits("hat bag", "hat bag shoe", "bag shoe", "hat hat", "lamp rug"), least=1, lift=0)
 ROWS = [("a", "hat"), ("b", "hat"), ("c", "hat"), ("d", "bag"), ("e", "bag"), ("f", "shoe"), ("g", "lamp")]
 
 
@@ -59,12 +59,21 @@ def test_pairs_are_counted_by_outfits_and_none_goes_with_itself():
     assert PAIRS.complementary(["hat"]) == ["bag", "shoe"]
     assert PAIRS.complementary(["hat", "shoe"]) == ["bag"]
     assert PAIRS.complementary(["nothing"]) == []
-    assert CategoryPairs(outfits("hat bag", "hat bag", "hat shoe"), least=2, rate=0).complementary(["hat"]) == ["bag"]
+    assert CategoryPairs(outfits("hat bag", "hat bag", "hat shoe"), least=2, lift=0).complementary(["hat"]) == ["bag"]
 
 
-def test_a_pair_that_is_rare_among_the_rarer_ones_outfits_is_a_mistake():
-    many = CategoryPairs(outfits(*["hat bag"] * 30, *["lamp rug"] * 30, "hat lamp"), least=1, rate=0.05)
-    assert many.complementary(["hat"]) == ["bag"]
+def test_a_pair_that_is_rarer_than_chance_is_a_mistake():
+    """30 outfits of each of two kinds, and one that mixes them: by chance 31 * 31 / 61, near 16, would."""
+    many = outfits(*["hat bag"] * 30, *["lamp rug"] * 30, "hat lamp")
+    assert CategoryPairs(many, least=1, lift=0.5).complementary(["hat"]) == ["bag"]
+    assert CategoryPairs(many, least=1, lift=0.06).complementary(["hat"]) == ["bag", "lamp"]
+
+
+def test_one_stranger_in_a_look_brings_no_shelf_of_its_own():
+    pairs = CategoryPairs(outfits(*["hat bag shoe scarf"] * 9, *["lamp rug"] * 9), least=1)
+    assert pairs.complementary(["hat", "bag", "shoe", "lamp"]) == ["scarf"]
+    assert pairs.complementary(["hat", "lamp"]) == ["bag", "rug", "scarf", "shoe"]  # who could tell
+    assert pairs.complementary(["hat", "bag", "nothing", "known"]) == ["scarf", "shoe"]
 
 
 def test_every_complementary_category_has_a_shelf_or_the_one_that_is_wanted():
