@@ -67,6 +67,15 @@ def on(page: Page, shelf: str) -> list[str]:
     return page.locator(f"{shelf} .card[data-item]").evaluate_all("cards => cards.map(card => card.dataset.item)")
 
 
+def painted(page: Page) -> dict[str, float]:
+    """Where the picture itself lies, without what its element has around it."""
+    return page.locator(f"{HERE} .framed .photo").evaluate("""image => {
+        const box = image.getBoundingClientRect(), scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+        const width = image.naturalWidth * scale, height = image.naturalHeight * scale;
+        return { x: box.x + (box.width - width) / 2, y: box.y + (box.height - height) / 2, width, height };
+    }""")
+
+
 @pytest.fixture
 def opened(page: Page, pictured: Site) -> str:
     answer_looks(page, pictured)

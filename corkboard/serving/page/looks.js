@@ -25,7 +25,7 @@ export class Dots {
   /** The picture of the item with the dots over it. */
   over(image, item) {
     const framed = make("div", { className: "framed" }, image, this.layer);
-    if (item.image_width) framed.style.setProperty("--ratio", `${item.image_width} / ${item.image_height}`);
+    if (item.image_width) framed.style.setProperty("--across", item.image_width / item.image_height);
     return framed;
   }
 
@@ -46,8 +46,8 @@ export class Dots {
   /** A dot for each thing of which there are products. */
   put(page) {
     this.page = page;
-    const slots = page.items.map((slot, position) => ({ slot, position }));
-    this.things = (page.objects || []).map((thing, n) => ({ ...thing, slots: slots.filter(({ slot }) => slot.object === n && !this.marks.hidden.has(slot.item_id)) })).filter((thing) => thing.slots.length);
+    const slots = new Map(page.items.map((slot, position) => [slot.item_id, { slot, position }])); // two things may have the same product
+    this.things = (page.objects || []).map((thing) => ({ ...thing, slots: thing.item_ids.map((id) => slots.get(id)).filter((one) => one && !this.marks.hidden.has(one.slot.item_id)) })).filter((thing) => thing.slots.length);
     this.dots = this.things.map((thing, n) => {
       const [left, top, right, bottom] = thing.box, what = nameOf(thing);
       const outline = make("span", { className: "outline", "aria-hidden": "true" });
