@@ -14,6 +14,7 @@ from corkboard.cli import (
     experiment,
     feed,
     ingest,
+    judge,
     look,
     rank,
     release,
@@ -36,3 +37,4 @@ for verb in (rank.rank, show.show, simulate.simulate, rescore.rescore, config.co
     app.command()(verb)
 app.add_typer(release.app, name="release")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(judge.app, name="judge")

@@ -280,7 +280,7 @@ JUDGEMENTS = Table(
         Column("query_box", Numbers(length=4)),  # its part, as shares; the whole picture where it is not given
         Column("item_id", ID, required=True),  # what was shown beside it
         Column("grade", GRADE, required=True),
-        *_ids("source"),  # the models that proposed it
+        *_ids("source"),  # who proposed it: model@rank of each model, commas between; gold/grade where the answer was known before
         Column("gold", Flag(), default=False),  # whether the answer was known before: it tells of the judge, not of the item
     ),
 )

@@ -9,7 +9,7 @@ tells who proposed what. Some have answers that are known before: a judge who mi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import polars as pl
 
 from corkboard.artifacts import content_hash
 from corkboard.errors import InputError
-from corkboard.lake.fields import Unfit
+from corkboard.lake.fields import Kind, Unfit
 from corkboard.lake.refused import RefusedRow
 from corkboard.lake.tables import GRADE, ID
 from corkboard.metrics.agreement import votes_kappa
@@ -43,8 +43,14 @@ It is "model@rank" of each model that has the pair among its first answers, from
 FIGURES = pl.Schema(
     {
         "model": pl.String,
-        **dict.fromkeys(("first_judged", "judged"), pl.Int64),
-        **dict.fromkeys((f"{name}{end}" for name in ("extremely_similar_at_1", "similar_at_k") for end in ("", "_low", "_high")), pl.Float64),
+        "first_judged": pl.Int64,
+        "judged": pl.Int64,
+        "extremely_similar_at_1": pl.Float64,
+        "extremely_similar_at_1_low": pl.Float64,
+        "extremely_similar_at_1_high": pl.Float64,
+        "similar_at_k": pl.Float64,
+        "similar_at_k_low": pl.Float64,
+        "similar_at_k_high": pl.Float64,
     }
 )
 """Columns of :func:`model_figures`: how many queries have a verdict on the first answer, and on any; then both figures and their bounds."""
@@ -103,38 +109,33 @@ def checked_votes(
     good: dict[tuple[str, str], int] = {}
     refused: list[RefusedRow] = []
     for file, row, values in rows:
-
-        def refuse(name: str, expected: str, at: tuple[str, int, Mapping[str, Any]] = (file, row, values)) -> None:
-            where, number, original = at
-            refused.append(RefusedRow(number, f"{where}: {name}", repr(original.get(name)), expected, dict(original)))
-
-        question = values.get("question_id")
-        if question not in asked:
-            refuse("question_id", "a question of this folder")
-            continue
         try:
-            judge = _read("judge_id", ID.read, values)
-            grade = _read("grade", GRADE.read, values)
+            question, judge, grade = _vote(values, asked)
+            if said.setdefault((question, judge), grade) != grade:
+                raise Unfit(f"{said[question, judge]}, as this judge said before", values["grade"], "grade")
         except Unfit as error:
-            refuse(error.path, error.expected)
-            continue
-        if said.setdefault((question, judge), grade) != grade:
-            refuse("grade", f"{said[question, judge]}, as this judge said before")
-            continue
-        good[question, judge] = grade
+            refused.append(RefusedRow(row, f"{file}: {error.path}", repr(error.found), error.expected, dict(values)))
+        else:
+            good[question, judge] = grade
     frame = [(question, judge, grade) for (question, judge), grade in good.items()]
     return pl.DataFrame(frame, {"question_id": pl.String, "judge_id": pl.String, "grade": pl.Int32}, orient="row"), refused
 
 
-def _read(name: str, read: Any, values: Mapping[str, Any]) -> Any:
-    value = values.get(name)
-    text = value.strip() if isinstance(value, str) else value
+def _vote(values: Mapping[str, Any], asked: Collection[str]) -> tuple[str, str, int]:
+    """Question, judge and grade of a row. Raises :class:`Unfit` with the column that does not fit."""
+    question, judge, grade = (values.get(name) for name in ("question_id", "judge_id", "grade"))
+    if not isinstance(question, str) or question not in asked:
+        raise Unfit("a question of this folder", question, "question_id")
+    return question, _read("judge_id", ID, judge), _read("grade", GRADE, grade)
+
+
+def _read(name: str, kind: Kind, value: Any) -> Any:
     try:
-        if text is None:
-            raise Unfit("a value", text)
-        return read(text)
+        if value is None:
+            raise Unfit(kind.expected, value)
+        return kind.read(value.strip() if isinstance(value, str) else value)
     except Unfit as error:
-        raise Unfit(error.expected, error.found, name) from None
+        raise Unfit(error.expected, value, name) from None
 
 
 def as_judgements(questions: pl.DataFrame, votes: pl.DataFrame, time_ms: int) -> pl.DataFrame:
@@ -213,9 +214,10 @@ def model_figures(pairs: pl.DataFrame, k: int) -> pl.DataFrame:
     proposed = pairs.with_columns(pl.col("source").str.split(",")).explode("source")
     proposed = proposed.with_columns(pl.col("source").str.split_exact("@", 1).struct.rename_fields(["model", "rank"])).unnest("source")
     proposed = proposed.with_columns(pl.col("rank").cast(pl.Int64, strict=False)).drop_nulls(["model", "rank"]).filter(pl.col("rank") < k)
-    proposed = proposed.with_columns(
-        query=pl.struct("query_image", "query_box").rank("dense") if len(proposed) else pl.lit(0), picture=pl.col("query_image").rank("dense")
-    )
+    codes: dict[tuple, int] = {}
+    asked = zip(proposed["query_image"], proposed["query_box"], strict=True)
+    query = [codes.setdefault((image, None if box is None else tuple(box)), len(codes)) for image, box in asked]
+    proposed = proposed.with_columns(query=pl.Series(query, dtype=pl.Int64), picture=pl.col("query_image").rank("dense"))
     rows = []
     for (model,), mine in proposed.sort("model", "picture").group_by("model", maintain_order=True):
         query = mine["query"].rank("dense").to_numpy() - 1

@@ -9,7 +9,7 @@ import pytest
 from corkboard.errors import InputError
 from corkboard.lake.ingest import ingest_frames
 from corkboard.lake.lake import Lake
-from corkboard.shopping.judging import as_judgements, judged, pooled, with_gold
+from corkboard.shopping.judging import as_judgements, checked_votes, judged, model_figures, of_questions, pooled, with_gold
 
 NOW_MS = 1_700_000_000_000
 BOX = [0.1, 0.2, 0.5, 0.6]
@@ -124,3 +124,62 @@ def test_a_vote_on_nothing_is_refused() -> None:
         with_gold(questions, answers("g").drop("rank").with_columns(grade=pl.lit(1)), 1.0, 0)
     with pytest.raises(InputError):
         pooled({}, 1, 0)
+    with pytest.raises(InputError, match="a@b"):
+        pooled({"a@b": answers("i1")}, 1, 0)
+
+
+def verdicts(*rows: tuple[str, list[float] | None, str, str, int]) -> pl.DataFrame:
+    schema = {"query_image": pl.String, "query_box": pl.List(pl.Float32), "item_id": pl.String, "source": pl.String, "grade": pl.Int32}
+    return pl.DataFrame(rows, schema, orient="row")
+
+
+def test_figures_of_models_by_hand() -> None:
+    """Model a: three objects, first answers 3, 2 and 3, all judged answers 3 2 | 2 | 3 0. Model b: 0 first, once; one without a verdict."""
+    pairs = verdicts(
+        ("h1", BOX, "i1", "a@0,b@1", 3),
+        ("h1", BOX, "i2", "a@1", 2),
+        ("h1", None, "i1", "a@0", 2),
+        ("h2", BOX, "i1", "a@0", 3),
+        ("h2", BOX, "i3", "a@1,b@0", 0),
+        ("h2", BOX, "i4", "a@2", 0),
+        ("h2", BOX, "i5", "imported", 3),
+    )
+    found = {row["model"]: row for row in model_figures(pairs, 2).iter_rows(named=True)}
+    assert set(found) == {"a", "b"}
+    assert (found["a"]["first_judged"], found["a"]["judged"]) == (3, 3)
+    assert found["a"]["extremely_similar_at_1"] == pytest.approx(2 / 3)
+    assert found["a"]["similar_at_k"] == pytest.approx(4 / 5)  # the third place is beyond k
+    assert (found["b"]["first_judged"], found["b"]["judged"]) == (1, 2)
+    assert (found["b"]["extremely_similar_at_1"], found["b"]["similar_at_k"]) == (0, 0.5)
+    # pictures are drawn, not objects: h1 twice gives 1/2, h2 twice 1
+    assert (found["a"]["extremely_similar_at_1_low"], found["a"]["extremely_similar_at_1_high"]) == (0.5, 1.0)
+    assert len(model_figures(pairs[:0], 2)) == 0
+
+
+def test_a_pair_asked_again_counts_for_who_proposes_it_now() -> None:
+    before, now = pooled({"old": answers("i1", "i2")}, 2, 0), pooled({"new": answers("i2", "i3")}, 2, 0)
+    pairs = judged(as_judgements(before, votes(before, ann=[0, 3]), 0)).pairs
+    found = of_questions(pairs, now)
+    assert found.select("item_id", "source", "grade").rows() == [("i2", "new@0", 3)]
+
+
+def test_votes_are_checked_row_by_row() -> None:
+    questions = pooled({"a": answers("i1", "i2")}, 2, 0)
+    one, two = questions.sort("item_id")["question_id"]
+    known = as_judgements(questions, votes(questions, ann=[3, 0]), 0)
+    rows = [
+        {"question_id": one, "judge_id": "ann", "grade": "3"},
+        {"question_id": two, "judge_id": "ann", "grade": "1"},
+        {"question_id": two, "judge_id": " bob ", "grade": 2},
+        {"question_id": "x", "judge_id": "bob", "grade": 2},
+        {"question_id": one, "judge_id": "bob", "grade": "2.5"},
+        {"question_id": one, "judge_id": "bob", "grade": -1},
+        {"question_id": one, "judge_id": None, "grade": 1},
+        {"question_id": [one], "judge_id": "bob", "grade": 1},
+    ]
+    good, refused = checked_votes((("f", n, row) for n, row in enumerate(rows, 1)), questions, known)
+    assert sorted(good.rows()) == sorted([(one, "ann", 3), (two, "bob", 2)])
+    fields = [(2, "f: grade"), (4, "f: question_id"), (5, "f: grade"), (6, "f: grade"), (7, "f: judge_id"), (8, "f: question_id")]
+    assert [(row.row, row.field) for row in refused] == fields
+    said = [(row.found, row.expected) for row in refused[:2]]
+    assert said == [("'1'", "0, as this judge said before"), ("'x'", "a question of this folder")]
