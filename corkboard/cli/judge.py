@@ -141,14 +141,12 @@ def simulate(
 
 
 def _print_judges(found: JudgingReport) -> None:
-    from rich.markup import escape
-
     from corkboard.cli import printing
 
     facts = found.to_dict()
     rows = [
         [
-            escape(row["judge_id"]),
+            row["judge_id"],
             row["votes"],
             row["gold"],
             "" if row["right"] is None else f"{row['right']:.0%}",
@@ -164,12 +162,10 @@ def _print_judges(found: JudgingReport) -> None:
 
 
 def _print_models(found: JudgingReport) -> None:
-    from rich.markup import escape
-
     from corkboard.cli import printing
 
     rows = [
-        [escape(row["model"]), row["first_judged"], _share(row, "extremely_similar_at_1"), row["judged"], _share(row, "similar_at_k")]
+        [row["model"], row["first_judged"], _share(row, "extremely_similar_at_1"), row["judged"], _share(row, "similar_at_k")]
         for row in found.to_dict()["models"]
     ]
     columns = ["model", "first", "extremely similar@1", "objects", f"similar@{found.k}"]

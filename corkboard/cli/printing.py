@@ -19,16 +19,18 @@ def print_json(value: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on standard output; numbers are right-aligned."""
+    """A table on standard output; numbers are right-aligned. What stands in brackets is text: titles come from anywhere."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    grid = Table(title=title, title_justify="left", title_style="bold")
+    grid = Table(title=Text(title, "bold"), title_justify="left")
     for index, name in enumerate(columns):
         numbers = all(isinstance(row[index], int | float) for row in rows)
         grid.add_column(name, justify="right" if numbers else "left")
     for row in rows:
-        grid.add_row(*[f"{cell:,.2f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row])
+        words = [f"{cell:,.2f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
+        grid.add_row(*map(Text, words))
     Console().print(grid)
 
 
