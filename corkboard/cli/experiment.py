@@ -291,6 +291,28 @@ def products(
     _reported(result, products_report, folder, as_json)
 
 
+@app.command("looks")
+def looks(
+    seeds: Seeds = 5,
+    minutes: Minutes = 60.0,
+    workers: Workers = 2,
+    folder: Folder = DEFAULT_FOLDER / "looks",
+    quick: Quick = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Shop The Look, Complete The Look and ViT-FRCNN on rendered scenes and simulated worlds: claims of their papers."""
+    from corkboard.config import load
+    from corkboard.experiments import looks_report
+    from corkboard.experiments.looks import run_looks
+    from corkboard.experiments.looks_config import LooksConfig
+
+    base = LooksConfig.quick() if quick else LooksConfig()
+    config = load(LooksConfig, overrides=overrides or (), environ={}, base=base.model_dump())
+    result = run_looks(folder, config, seeds, minutes, _say, workers)
+    _reported(result, looks_report, folder, as_json)
+
+
 def _told(found: Evaluation, folder: Path, as_json: bool) -> None:
     """Keep the tables beside the runs and print them; exit code 1 where a run failed."""
     from corkboard.cli import printing
