@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 import polars as pl
 
-from corkboard.artifacts import Artifact
+from corkboard.artifacts import Artifact, Space
 from corkboard.errors import CorkboardError, NotFound
-from corkboard.feed.looks import Look, LookSide, Matched, Objects, Remembered, Shelved
+from corkboard.feed.looks import VERY, Look, LookSide, Matched, Objects, Remembered, Shelved
 from corkboard.feed.page import Note, note
 from corkboard.feed.visual import LazyEncoder
 from corkboard.lake.schema import TABLES
@@ -27,6 +27,8 @@ from corkboard.retrieval.catalogue import Catalogue
 from corkboard.shopping.config import ShoppingConfig, ShopTheLookConfig
 
 if TYPE_CHECKING:
+    from corkboard.embeddings.visual import VisualEncoder
+    from corkboard.lake.pictures.reading import Pictures
     from corkboard.retrieval.item_stats import ItemStats
     from corkboard.shopping.complete_config import CompleteTheLookConfig
     from corkboard.shopping.complete_the_look import CompleteTheLook
@@ -47,8 +49,6 @@ OUTFITS, OUTFIT_MODEL, SCENE_MODEL, APPEARANCES = "outfits", "outfit_model", "sc
 _SCENES_KEPT = 64
 """Scenes whose maps are remembered, some 20 kB each."""
 _LIVE_AT_ONCE = 16
-_UNSURE = 0.2
-"""A second category is spoken of where the first leads it by less."""
 
 Part = TypeVar("Part")
 
@@ -73,19 +73,6 @@ class Load(Protocol):
     def __call__(self, role: str, load: Callable[[Artifact], Part], notes: list[Note], missing: str | None) -> Part | None: ...
 
 
-class _WholePicture:
-    """A detector that takes every picture for one object of a category that no catalogue has."""
-
-    class_names = ("",)
-    version = "whole picture"
-
-    def detect(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """One box a picture, that nothing is sure of."""
-        detections = import_module("corkboard.vision.detection").Detections
-        box = np.array([[0, 0, 1, 1]], np.float32)
-        return [detections(box, np.zeros(1, np.float32), np.ones((1, 1), np.float32)) for _ in images]
-
-
 class LookFinder:
     """Objects, index and matcher of a release over one catalogue; see :class:`corkboard.feed.looks.Finder`."""
 
@@ -108,10 +95,10 @@ class LookFinder:
         self._detector: PictureDetector | None = None
         self._settings = config or ShopTheLookConfig()
         self._appeal = None if stats is None else Appeal.of(stats, catalogue.ids[: catalogue.frozen])
-        self._gone: set[int] = set()
-        self._live: dict[int, FoundObjects] = {}
-        self._searched: LookIndex | None = None
-        self._lock = threading.Lock()
+        self._gone: frozenset[int] = frozenset()
+        self._live: dict[int, tuple[FoundObjects, str | None]] = {}
+        self._searched: LookIndex | None = self._index
+        self._lock, self._changes = threading.Lock(), threading.Lock()
 
     # ----------------------------------------------------------------------------------------------------- what is in pictures
 
@@ -121,20 +108,19 @@ class LookFinder:
         return self._seeing().version
 
     def _seeing(self) -> PictureDetector:
-        with self._lock:
-            if self._detector is None:
-                self._detector = self._load_detector()
-            return self._detector
+        if self._detector is None:  # once it is there nobody waits here for who looks at a picture just now
+            with self._lock:
+                self._detector = self._detector or self._load_detector()
+        return self._detector
 
-    def _read(self, images: Sequence[np.ndarray], detector: Any) -> list[FoundObjects]:
+    def _read(self, read: Callable[[VisualEncoder], FoundObjects]) -> FoundObjects:
         """Raises :class:`NotFound` without an encoder, and :class:`SpaceMismatch` with one of another space than the index."""
         if self._encoder is None:
             raise NotFound("The release cannot encode what is in a picture", expected="an encoder of pictures")
         encoder = self._encoder.loaded()
         with self._lock:
-            found = import_module("corkboard.shopping.objects").objects_in(images, detector, encoder, self._settings.objects)
-        for one in found:
-            self._index.space.require(one.space)
+            found = read(encoder)
+        self._index.space.require(found.space)
         return found
 
     def known(self, row: int) -> Objects | None:
@@ -142,7 +128,7 @@ class LookFinder:
         if self._objects is None or row in self._gone:
             return None
         found = self._objects.of_item(self._catalogue.ids[row])
-        return _plain(found) if len(found) else None
+        return self._plain(found) if len(found) else None
 
     def things(self, row: int) -> int:
         """See :meth:`corkboard.feed.looks.Finder.things`."""
@@ -151,11 +137,23 @@ class LookFinder:
 
     def find(self, image: np.ndarray) -> Objects:
         """See :meth:`corkboard.feed.looks.Finder.find`."""
-        return _plain(self._read([image], self._seeing())[0])
+        from corkboard.shopping.objects import objects_in
+
+        detector = self._seeing()
+        return self._plain(self._read(lambda encoder: objects_in([image], detector, encoder, self._settings.objects)[0]))
 
     def whole(self, image: np.ndarray) -> Objects:
         """See :meth:`corkboard.feed.looks.Finder.whole`."""
-        return _plain(self._read([image], _WholePicture())[0])
+        from corkboard.shopping.objects import whole_pictures
+
+        return self._plain(self._read(lambda encoder: whole_pictures([image], encoder)))
+
+    def _plain(self, found: FoundObjects) -> Objects:
+        """What a page says of objects."""
+        table = found.table
+        sure = (table["posterior"] - table["second_posterior"]).to_list()
+        seconds = tuple(name if lead < self._settings.unsure else None for name, lead in zip(table["second_category"], sure, strict=True))
+        return Objects(found.boxes, table["score"].to_numpy(), tuple(table["category"]), seconds, found)
 
     # ------------------------------------------------------------------------------------------------------- what is like them
 
@@ -173,6 +171,14 @@ class LookFinder:
             found[shelf.object] = Matched(shelf.rows, sigmoid(shelf.scores).astype(np.float32), shelf.probability)
         return found
 
+    def very_like(self, objects: FoundObjects) -> np.ndarray:
+        """int64: catalogue rows of products that look very much like one of the objects and may be of its category: what is there."""
+        index = self._current()
+        chances = self._matcher.gate.probability(objects.vectors @ index.products.vectors.T, index.category)
+        fits = np.stack([index.agreement(objects, row)[index.category] > 0 for row in range(len(objects))])
+        rows = index.rows[((chances >= VERY) & fits).any(axis=0)]
+        return rows[rows >= 0]
+
     # ------------------------------------------------------------------------------------------------------ what arrives live
 
     def put(self, rows: Sequence[int], items: Sequence[Mapping[str, Any]], pictures: Path) -> None:
@@ -180,76 +186,61 @@ class LookFinder:
         if self._encoder is None:
             return
         from corkboard.embeddings.product_inputs import products_of
-        from corkboard.lake.pictures.reading import Pictures
+        from corkboard.lake.pictures.reading import Pictures as LakePictures
+        from corkboard.shopping.objects import product_objects
 
         here = set(self._current().rows.tolist())
         frame = pl.DataFrame([{name: item.get(name) for name in TABLES["items"].schema} for item in items], TABLES["items"].schema)
         row_of = {item["item_id"]: row for row, item in zip(rows, items, strict=True) if row >= 0 and row not in here}
-        sold, lake = products_of(frame).filter(pl.col("item_id").is_in(list(row_of))), Pictures(pictures)
+        sold, lake = products_of(frame).filter(pl.col("item_id").is_in(list(row_of))), LakePictures(pictures)
         waiting = list(lake.main(sold.select("item_id", "images")).iter_rows())
         category = dict(sold.select("item_id", "category").iter_rows())
+        detector = self._seeing() if waiting else None
         for start in range(0, len(waiting), _LIVE_AT_ONCE):
-            some = waiting[start : start + _LIVE_AT_ONCE]
-            images = [lake.store.rgb(name) for _, name in some]
-            seen = self._read(images, self._seeing())
-            whole = self._read(images, _WholePicture())
-            for (item_id, name), found, all_of_it in zip(some, seen, whole, strict=True):
-                shown = _product(found, all_of_it, category[item_id])
-                said = {"item_id": pl.lit(item_id), "image_hash": pl.lit(name), "sold": pl.lit(True), "category": pl.lit(category[item_id])}
-                if category[item_id] is None:
-                    said.pop("category")
-                self._live[row_of[item_id]] = replace(shown, table=shown.table.with_columns(**said))
-        self._searched = None
+            read = ((item_id, _kept(lake, name)) for item_id, name in waiting[start : start + _LIVE_AT_ONCE])
+            images = {item_id: image for item_id, image in read if image is not None}
+            asked = [(item_id, category[item_id]) for item_id in images]
+            found = self._read(partial(product_objects, asked, list(images.values()), detector, config=self._settings.objects))
+            self._change({row_of[item_id]: (found.take([n]), said) for n, (item_id, said) in enumerate(asked)})
 
     @property
-    def gone(self) -> list[int]:
+    def gone(self) -> frozenset[int]:
         """Catalogue rows of items that show another picture than the one that a build has looked at."""
-        return list(self._gone)
+        return self._gone
 
     def drop(self, row: int) -> None:
         """See :meth:`corkboard.feed.looks.Finder.drop`."""
-        self._gone.add(row)
-        self._live.pop(row, None)
-        self._searched = None
+        self._change({}, row)
+
+    def _change(self, live: Mapping[int, tuple[FoundObjects, str | None]], gone: int | None = None) -> None:
+        """Products that arrived, by row, and the row of an item that shows another picture by now."""
+        with self._changes:
+            kept = {row: one for row, one in self._live.items() if row != gone}
+            self._live, self._searched = {**kept, **live}, None
+            self._gone = self._gone if gone is None else self._gone | {gone}
 
     def _current(self) -> LookIndex:
-        """The index without what shows another picture by now, and with what arrived; made again after either."""
+        """The index without what shows another picture by now, and with what arrived; made again after either, once for all threads."""
         index = self._searched
-        if index is None:
-            live, gone = self._live.copy(), list(self._gone)
-            index = self._index.placed(np.where(np.isin(self._index.rows, gone), -1, self._index.rows)) if gone else self._index
-            index = _with_live(index, live) if live else index
-            self._searched = index
-        return index
+        if index is not None:
+            return index
+        with self._changes:
+            if self._searched is None:
+                index = self._index.without(np.array(sorted(self._gone), np.int64)) if self._gone else self._index
+                if self._live:
+                    found, said = zip(*self._live.values(), strict=True)
+                    index = index.with_products(reduce(type(found[0]).joined, found), said, np.array(list(self._live), np.int64))
+                self._searched = index
+            return self._searched
 
 
-def _plain(found: FoundObjects) -> Objects:
-    """What a page says of objects."""
-    table = found.table
-    categories = tuple(name or None for name in table["category"])
-    sure = (table["posterior"] - table["second_posterior"]).to_list()
-    seconds = tuple(name if lead < _UNSURE else None for name, lead in zip(table["second_category"], sure, strict=True))
-    return Objects(found.boxes, table["score"].to_numpy(), categories, seconds, found)
-
-
-def _product(found: FoundObjects, whole: FoundObjects, category: str | None) -> FoundObjects:
-    """Of the picture of a product the product itself: the surest of its category, or of any, or the whole picture."""
-    same = np.flatnonzero((found.table["category"] == category).fill_null(False).to_numpy()) if category is not None else []
-    if len(same):
-        return found.take(same[:1])
-    return found.take([0]) if len(found) else whole
-
-
-def _with_live(index: LookIndex, live: Mapping[int, FoundObjects]) -> LookIndex:
-    """An index with more products in it, those of one category side by side again."""
-    parts = [index.products, *live.values()]
-    categories = [part.table["category"][0] for part in live.values()]
-    codes = np.concatenate([index.category, [index.number_of.get(name, -1) for name in categories]]).astype(np.int32)
-    rows = np.concatenate([index.rows, np.array(list(live), np.int64)])
-    order = np.argsort(np.where(codes < 0, len(index.names), codes), kind="stable")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in ("vectors8", "scales", "codes", "colours")}
-    products = replace(parts[0], table=pl.concat([part.table for part in parts])[order], **arrays)
-    return replace(index, products=products, category=codes[order], rows=rows[order])
+def _kept(lake: Pictures, name: str) -> np.ndarray | None:
+    """uint8 ``(height, width, 3)``: a picture of the lake; None where it is gone or cut off, which is left to the next build."""
+    try:
+        return lake.store.rgb(name)
+    except (CorkboardError, OSError) as error:
+        log.warning("The picture of a live item cannot be read: %s", error)
+        return None
 
 
 # ------------------------------------------------------------------------------------------------------ what goes together
@@ -259,7 +250,8 @@ class LookCompleter:
     """What a release knows of what goes together; see :class:`corkboard.feed.looks.Completer`.
 
     Products that arrived live are suggested from the next build on, and so are those that show another picture by now. ``appearances`` are
-    those of the objects of each item, in their order; what came with a request is looked at for them.
+    those of the objects of each item, in their order; what came with a request is looked at for them. ``chances`` is the space that their
+    chances are of: where this copy of the package tells others, the outfit model reads no picture that came with a request.
     """
 
     def __init__(
@@ -268,7 +260,9 @@ class LookCompleter:
         answers: CompleteTheLook,
         encoder: LazyEncoder | None = None,
         appearances: Mapping[str, Sequence[Appearance]] | None = None,
+        chances: Space | None = None,
     ):
+        self._chances = chances
         self._finder, self._answers, self._encoder, self._appearances = finder, answers, encoder, appearances or {}
         self._scenes = answers.scene_model
         self._seen = Remembered[list["Appearance"]]()
@@ -281,23 +275,23 @@ class LookCompleter:
         from corkboard.shopping.complete_the_look import Look as Given
 
         index = self._answers.index
-        places = [self._place_of[row] for row in look.rows.tolist() if row in self._place_of]
+        gone = self._finder.gone  # what is known of these is how another picture looked
+        places = [self._place_of[row] for row in look.rows.tolist() if row in self._place_of and row not in gone]
         names, vectors = [self._answers.names[place] for place in places], [index.products.vectors[places]]
         ids: list[str | None] = [index.ids[place] for place in places]
         looks = [next(iter(self._appearances.get(index.ids[place], ())), NO_LOOK) for place in places]
-        scene, objects = None, None if look.objects is None else look.objects.held
+        scene, objects, there = None, None if look.objects is None else look.objects.held, np.empty(0, np.int64)
         # of a product's picture one object is known, and that is the product
         if objects is not None and (len(objects) > 1 or not places):
             names += objects.table["category"].to_list()
             vectors.append(objects.vectors)
             ids += [None] * len(objects)
             looks += self._looks(look, objects) or [NO_LOOK] * len(objects)
-            scene = self._map(look)
+            scene, there = self._map(look), self._finder.very_like(objects)
         if not names and scene is None:
             return []
         shown = allowed.copy()
-        gone = [row for row in self._finder.gone if row < len(shown)]
-        shown[gone] = False
+        shown[[row for row in (*gone, *there.tolist()) if row < len(shown)]] = False
         given = Given([name or "" for name in names], np.concatenate(vectors), ids, appearances=looks, scene=scene)
         shelves = self._answers.shelves(given, k, shown, wanted)
         return [Shelved(shelf.category, shelf.rows, shelf.scores, tuple(shelf.reasons)) for shelf in shelves]
@@ -311,7 +305,7 @@ class LookCompleter:
         if image is None:
             return []
         try:
-            return self._seen.get(look.name, lambda: _appearances_in(image, objects), _SCENES_KEPT)
+            return self._seen.get(look.name, lambda: _appearances_in(image, objects, self._chances), _SCENES_KEPT)
         except CorkboardError as error:  # a copy of the package without what tells patterns
             log.info("How the objects of a picture look cannot be told: %s", error)
             return []
@@ -327,14 +321,19 @@ class LookCompleter:
         return self._maps.get(look.name, lambda: scene_maps(trunk, [image], settings)[0], _SCENES_KEPT)
 
 
-def _appearances_in(image: np.ndarray, objects: FoundObjects) -> list[Appearance]:
-    """Raises :class:`NotFound` without the heads that come with the package."""
+def _appearances_in(image: np.ndarray, objects: FoundObjects, chances: Space | None) -> list[Appearance]:
+    """With chances of the space ``chances``, or none. Raises :class:`NotFound` without the weights that come with the package."""
     from corkboard.shopping.config import ObjectsConfig
     from corkboard.shopping.objects import crop, enlarged
     from corkboard.vision.appearance import SIDE, built_in_reader
 
     margin = ObjectsConfig().margin
-    return built_in_reader().read([crop(image, enlarged(box, margin), SIDE) for box in objects.boxes])
+    reader = built_in_reader()
+    found = reader.read([crop(image, enlarged(box, margin), SIDE) for box in objects.boxes])
+    if reader.space == chances:
+        return found
+    log.info("The release reads chances of appearance of %s, and this copy of Corkboard tells those of %s", chances, reader.space)
+    return [replace(one, chances=()) for one in found]
 
 
 # ---------------------------------------------------------------------------------------------------------------- the parts
@@ -373,29 +372,31 @@ def _completer(
 ) -> LookCompleter | None:
     """None without outfits, or without both models."""
     outfits = load(OUTFITS, _outfits, notes, "no_looks")
-    model = load(OUTFIT_MODEL, partial(_outfit_model, index), notes, None)
+    looks, chances = load(APPEARANCES, _appearances, notes, None) or ({}, None)
+    model = load(OUTFIT_MODEL, partial(_outfit_model, {"visual": index.space, "appearance": chances}), notes, None)
     scenes = load(SCENE_MODEL, _scene_model, notes, None)
     if outfits is None or (model is None and scenes is None):
         notes += [] if notes else [note("no_looks")]
         return None
-    together, looks = import_module("corkboard.shopping.complete_the_look"), load(APPEARANCES, _appearances, notes, None) or {}
+    together = import_module("corkboard.shopping.complete_the_look")
     placed = index.placed(catalogue.rows(index.ids))
     codes = catalogue.codes("merchant_id")
     merchants = np.array([codes[row] if row >= 0 else -1 for row in placed.rows.tolist()], np.int64)
     pairs = together.CategoryPairs(outfits, settings.least_together, settings.least_lift)
     shown = {item_id: looks[item_id][0] for item_id in index.ids if item_id in looks}
-    return LookCompleter(finder, together.CompleteTheLook(placed, model, pairs, settings, scenes, merchants, shown), encoder, looks)
+    answers = together.CompleteTheLook(placed, model, pairs, settings, scenes, merchants, shown)
+    return LookCompleter(finder, answers, encoder, looks, chances)
 
 
-def _appearances(artifact: Artifact) -> dict[str, list[Appearance]]:
-    """By item, in the order of its objects; none in an empty artefact."""
+def _appearances(artifact: Artifact) -> tuple[dict[str, list[Appearance]], Space | None]:
+    """By item, in the order of its objects, and the space of their chances; none in an empty artefact."""
     found: dict[str, list[Appearance]] = {}
     if artifact.config.get("kind") == APPEARANCES:
         table = artifact.table(APPEARANCES)
         read = import_module("corkboard.vision.appearance").read_appearances(table)
         for item_id, one in zip(table["item_id"], read, strict=True):
             found.setdefault(item_id, []).append(one)
-    return found
+    return found, next(iter(artifact.makes), None)
 
 
 def _outfits(artifact: Artifact) -> pl.DataFrame | None:
@@ -403,12 +404,16 @@ def _outfits(artifact: Artifact) -> pl.DataFrame | None:
     return found.frame if len(found) else None
 
 
-def _outfit_model(index: LookIndex, artifact: Artifact) -> OutfitModel | None:
-    """Raises :class:`SpaceMismatch` where it reads other vectors than those of the index."""
+def _outfit_model(here: Mapping[str, Space | None], artifact: Artifact) -> OutfitModel | None:
+    """``here`` are the spaces that the release has. Raises :class:`SpaceMismatch` or :class:`NotFound` where the model reads another."""
     if artifact.config.get("kind") == "none":
         return None
     model = import_module("corkboard.shopping.outfit_model").OutfitModel.from_artifact(artifact)
-    model.visual.require(index.space)
+    for name, space in model.reads.items():
+        given = here.get(name)
+        if given is None:
+            raise NotFound(f"The outfit model reads what the release has not: {name}", expected=str(space), hint="`corkboard build`")
+        space.require(given)
     return model
 
 

@@ -41,7 +41,7 @@ MAX_ITEMS = 8
 """Products that one look can be made of."""
 COMPATIBILITY = "compatibility"
 """What orders a page that completes a look, in its policy."""
-_VERY, _FAIRLY = 0.85, 0.6
+VERY, _FAIRLY = 0.85, 0.6
 """Chances to be the same from which on a product looks very much like an object, and simply like it."""
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 Thing = TypeVar("Thing")
@@ -280,14 +280,14 @@ def _seen(
     """What is in the picture that is asked with. Raises :class:`InputError` for a crop of nothing."""
     image = None if request.image is None else cropped(request.image, request.crop)
     if side.finder is None:
-        return None, list(side.notes)
+        return None, []
     known = side.finder.known(row) if image is None and request.crop is None and row >= 0 else None
     if known is not None and len(known):
         return _Seen(known, partial(_picture_of, catalogue.images(row), side.pictures), (row,)), []
     read = None
     if image is None and row >= 0:
         read = _picture_of(catalogue.images(row), side.pictures)
-        image = None if read is None else cropped(read, request.crop)
+        image = read if read is None or request.crop is None else cropped(read, request.crop)
     if image is None:
         return None, [note("no_picture")] if row >= 0 else []
     finder, taken = side.finder, image
@@ -337,8 +337,8 @@ def shop_look(
     ``row`` is that of the item whose picture it is, -1 for none, ``allowed`` bool over catalogue rows. A picture in which nothing is
     found is looked up as a whole. Raises :class:`InputError` for a crop of nothing.
     """
-    page = Found(objects=())
-    seen, page.notes = _seen(request, row, catalogue, side, settings)
+    seen, said = _seen(request, row, catalogue, side, settings)
+    page = Found(objects=(), notes=[*side.notes, *said])
     if seen is None or side.finder is None:
         return page
     objects = seen.objects
@@ -370,7 +370,7 @@ def shop_look(
 
 def _looks_like(what: str, chance: float) -> str:
     """How alike a product is, in words."""
-    how = "very much like" if chance >= _VERY else "like" if chance >= _FAIRLY else "somewhat like"
+    how = "very much like" if chance >= VERY else "like" if chance >= _FAIRLY else "somewhat like"
     return f"Looks {how} {what}"
 
 
@@ -388,12 +388,12 @@ def complete_look(
     ``row`` is that of the item whose picture is the look, -1 for none; ``rows`` are those of all items in it. Raises :class:`InputError`
     for a crop of nothing.
     """
-    page, seen = Found(shelves=()), None
+    page, seen = Found(shelves=(), notes=[*side.notes, *side.complete_notes]), None
     if side.completer is None:
-        page.notes = [*side.notes, *side.complete_notes]
         return page
     if request.image is not None or row >= 0:
-        seen, page.notes = _seen(request, row, catalogue, side, settings)
+        seen, said = _seen(request, row, catalogue, side, settings)
+        page.notes += said
     if seen is None and not len(rows):
         return page
     look = Look(rows) if seen is None else Look(rows, None if seen.tried_whole else seen.objects, seen.picture, seen.name)

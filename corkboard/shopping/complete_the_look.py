@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Protocol
 
 import numpy as np
@@ -29,7 +29,7 @@ from corkboard.shopping.complete_config import CompleteTheLookConfig
 from corkboard.shopping.look_index import LookIndex
 from corkboard.shopping.look_reasons import reason_of
 from corkboard.shopping.scene_model import SceneModel
-from corkboard.vision.appearance import Appearance
+from corkboard.vision.appearance import Appearance, chances_matrix
 
 _NOT_A_MERCHANT = -1
 NO_LOOK = Appearance(())
@@ -38,8 +38,8 @@ NO_LOOK = Appearance(())
 class OutfitScorer(Protocol):
     """What the outfit model does; see :class:`corkboard.shopping.outfit_model.OutfitModel`."""
 
-    def encode(self, vectors: np.ndarray, categories: Sequence[str | None], text: np.ndarray | None = None) -> np.ndarray:
-        """float32 ``(n, dim)`` style vectors."""
+    def encode(self, vectors: np.ndarray, categories: Sequence[str | None], appearance: np.ndarray | None = None) -> np.ndarray:
+        """float32 ``(n, dim)`` style vectors, zeros where nothing is known that it reads."""
         ...
 
     def query(self, styles: np.ndarray, categories: Sequence[str | None], targets: Sequence[str | None]) -> np.ndarray:
@@ -57,8 +57,6 @@ class Look:
     """float32 (m, dim): visual vectors of the space of the index."""
     item_ids: list[str | None] = field(default_factory=list)
     """(m,) the products that these are, None where that is not known; [] where none is."""
-    text: np.ndarray | None = None
-    """float32 (m, width): what the outfit model reads beside pictures, zeros where missing."""
     appearances: list[Appearance] = field(default_factory=list)
     """(m,), or [] where nobody looked."""
     names: list[str] = field(default_factory=list)
@@ -136,8 +134,8 @@ class CompleteTheLook:
     """Answers from the products of an index.
 
     ``model`` and ``scene_model`` may each be None; with neither there are no answers. ``merchants`` int ``(rows,)`` are numbers by row of
-    the catalogue, -1 for none; ``appearances`` are by item id; ``text`` float32 ``(n, width)`` by place in the index is what the outfit
-    model reads beside pictures. Raises :class:`corkboard.errors.SpaceMismatch` for a scene model of other product vectors.
+    the catalogue, -1 for none; ``appearances`` are by item id, and their chances are what the outfit model reads beside vectors.
+    Raises :class:`corkboard.errors.SpaceMismatch` for a scene model of other product vectors.
     """
 
     def __init__(
@@ -149,14 +147,12 @@ class CompleteTheLook:
         scene_model: SceneModel | None = None,
         merchants: np.ndarray | None = None,
         appearances: Mapping[str, Appearance] | None = None,
-        text: np.ndarray | None = None,
     ):
         self.index, self.model, self.pairs = index, model, pairs
         self.config = config or CompleteTheLookConfig()
         self.scene_model, self.appearances = scene_model, appearances or {}
         if scene_model is not None:
             scene_model.visual.require(index.space)
-        self.text = text
         self.merchants = np.full(len(index), _NOT_A_MERCHANT)
         if merchants is not None:
             known = (index.rows >= 0) & (index.rows < len(merchants))
@@ -172,7 +168,9 @@ class CompleteTheLook:
         """float32 (n, dim): style vectors by place in the index."""
         if self.model is None:
             return np.zeros((len(self.index), 0), np.float32)
-        return self.model.encode(self.index.products.vectors, self.names, self.text)
+        return self.model.encode(
+            self.index.products.vectors, self.names, chances_matrix([self.appearances.get(item, NO_LOOK) for item in self.index.ids])
+        )
 
     @cached_property
     def in_scenes(self) -> np.ndarray:
@@ -204,17 +202,16 @@ class CompleteTheLook:
 
     def wanted(self, look: Look) -> list[str]:
         """The categories to answer where none is asked for, those that most outfits have with the look's first; only ones with products."""
-        names = (name for name in self.pairs.complementary(look.categories) if len(self._places(name)))
-        return list(names)[: self.config.most_shelves]
+        return [name for name in self.pairs.complementary(look.categories) if len(self._places(name))]
 
     def shelves(self, look: Look, k: int, allowed: np.ndarray | None = None, category: str | None = None) -> list[Shelf]:
-        """A shelf of at most ``k`` products for ``category``, or for each of :meth:`wanted`; empty ones are left out.
+        """A shelf of at most ``k`` products for ``category``, or for the first of :meth:`wanted` that have some; empty ones are left out.
 
         ``allowed`` is bool over rows of the catalogue; rows beyond its end are not allowed.
         """
         names = self.wanted(look) if category is None else [category]
         shelves = (self.shelf(look, name, k, allowed) for name in names)
-        return [shelf for shelf in shelves if len(shelf)]
+        return list(islice((shelf for shelf in shelves if len(shelf)), self.config.most_shelves))
 
     def shelf(self, look: Look, category: str, k: int, allowed: np.ndarray | None = None) -> Shelf:
         """At most ``k`` products of ``category`` that go with ``look``."""
@@ -230,11 +227,13 @@ class CompleteTheLook:
         """float32 (n,): how well the products at ``places``, all of ``category``, go with ``look``; -inf where nothing can be said."""
         parts: list[tuple[float, np.ndarray]] = []
         if self.model is not None and len(look.categories):
-            styles = self.model.encode(look.vectors, look.categories, look.text)
-            query = self.model.query(styles, look.categories, [category])[0]
-            if self.config.hubness:
-                query = query - self.hubs.get(category, np.zeros_like(query))
-            parts.append((1 - self.config.scene_weight, self.styles[places] @ query))
+            styles = self.model.encode(look.vectors, look.categories, chances_matrix(look.appearances))
+            if styles.any():  # else nothing is known of what is given
+                query = self.model.query(styles, look.categories, [category])[0]
+                if self.config.hubness:
+                    query = query - self.hubs.get(category, np.zeros_like(query))
+                known = self.styles[places].any(axis=1)
+                parts.append((1 - self.config.scene_weight, np.where(known, self.styles[places] @ query, -np.inf)))
         if self.scene_model is not None and look.scene is not None:
             asked = self.scene_model.asked(look.scene[None], [category])[0]
             parts.append((self.config.scene_weight, self.in_scenes[places] @ asked))
@@ -250,15 +249,17 @@ class CompleteTheLook:
         """One product of each of ``categories`` that go with ``look`` and with each other: a beam search over categories, in their order.
 
         What is maximised is the sum of the scores of all pairs (KDD 2020; ``beam`` partial outfits are kept). A category without products
-        is left out. Each answer is a shelf of one. Needs the outfit model; without it, or without a given product, there is none.
+        is left out. Each answer is a shelf of one. Needs the outfit model; without it, or a given product that it knows of, there is none.
         """
         if self.model is None or not len(look.categories):
             return []
-        given = self.model.encode(look.vectors, look.categories, look.text)
+        given = self.model.encode(look.vectors, look.categories, chances_matrix(look.appearances))
+        if not given.any():
+            return []
         beams: list[tuple[float, list[int]]] = [(0.0, [])]
         for name in categories:
             places = self._places(name)
-            places = places[self._open(look, places, allowed)]
+            places = places[self._open(look, places, allowed) & self.styles[places].any(axis=1)]
             if len(places):
                 beams = self._longer(beams, given, look, name, places)
         names = [self.names[place] or "" for place in beams[0][1]]
@@ -322,7 +323,9 @@ class CompleteTheLook:
         """What can be said where nothing of the appearance agrees for sure."""
         counts = {name: self.pairs.count(name, category) for name in look.categories}
         name = max(sorted(counts), key=counts.__getitem__, default=None)
-        return f"Together with {name} in {counts[name]} outfits" if name is not None and counts[name] else "Goes with the scene"
+        if name is not None and counts[name]:
+            return f"Together with {name} in {counts[name]} outfit{'s' if counts[name] > 1 else ''}"
+        return "Goes with the look" if look.scene is None else "Goes with the scene"
 
 
 def diversified(scores: np.ndarray, vectors: np.ndarray, k: int, weight: float, caps: Sequence[tuple[np.ndarray, int]] = ()) -> np.ndarray:
@@ -354,8 +357,9 @@ def diversified(scores: np.ndarray, vectors: np.ndarray, k: int, weight: float, 
 
 
 def _standardised(scores: np.ndarray) -> np.ndarray:
-    """float32 (n,): mean 0 and standard deviation 1; zeros where all are alike."""
-    if not len(scores):
-        return np.zeros(0, np.float32)
-    spread = scores.std()
-    return ((scores - scores.mean()) / spread if spread > 1e-9 else np.zeros(len(scores))).astype(np.float32)
+    """float32 (n,): mean 0 and standard deviation 1; zeros where all are alike, and -inf where nothing can be said."""
+    out, known = np.full(len(scores), -np.inf, np.float32), np.isfinite(scores)
+    if known.any():
+        spread = scores[known].std()
+        out[known] = (scores[known] - scores[known].mean()) / spread if spread > 1e-9 else 0.0
+    return out

@@ -100,7 +100,7 @@ class LookIndex:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         """The items, by place."""
         return self.products.table["item_id"].to_list()

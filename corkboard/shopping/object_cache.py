@@ -1,7 +1,7 @@
 """What was found in pictures and what a trunk says of crops, kept beside the pictures: each is computed once.
 
-    lake/pictures/objects/<detector>.npz    boxes, scores and posteriors of every picture that this detector has seen
-    lake/pictures/crops/<trunk>.npz         features and colours of every crop that this trunk has seen
+    lake/pictures/objects/<detector>-1.npz    boxes, scores and posteriors of every picture that this detector has seen
+    lake/pictures/crops/<trunk>-1.npz         features and colours of every crop that this trunk has seen
 
 A file that is missing or cut off is made again. Of each kind the files that were used last stay.
 """
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 
 FILES_KEPT = 4
 """Detectors and trunks whose findings stay, those that were used last."""
+DETECTED_BY, CROPPED_BY = 1, 1
+"""Raised where code finds something else in a picture, or says something else of a crop, with the same weights: files of before are not
+read any more. Steps are made again whenever code changes; what is kept here is not."""
 
 
 class DetectionCache:
     """What one detector found, by the hash of the picture."""
 
     def __init__(self, folder: Path, version: str):
-        self._path = folder / "objects" / f"{version}.npz"
+        self._path = folder / "objects" / f"{version}-{DETECTED_BY}.npz"
         self._found: dict[str, Detections] = {}
         self._new = False
         kept = _read(self._path, ("hashes", "counts", "boxes", "scores", "posteriors"))
@@ -67,7 +70,7 @@ class CropCache:
     """What one trunk says of crops: features float32 ``(width,)`` and colours uint8 ``(bins,)``, by :func:`crop_key`."""
 
     def __init__(self, folder: Path, trunk: str):
-        self._path = folder / "crops" / f"{trunk}.npz"
+        self._path = folder / "crops" / f"{trunk}-{CROPPED_BY}.npz"
         self._rows: dict[str, int] = {}
         self._features: list[np.ndarray] = []
         self._colours: list[np.ndarray] = []

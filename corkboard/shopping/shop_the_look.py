@@ -94,7 +94,7 @@ def shop_the_look(
         taken += ranked[row].places[chosen[row]].tolist()
     shelves, few = [], 0
     for row, one in enumerate(ranked):
-        if len(chosen[row]) >= max(config.min_results, 1):
+        if len(chosen[row]) >= min(config.min_results, k):  # who asks for fewer is not told that there are too few
             at = chosen[row]
             shelves.append(Shelf(row, one.rows[at], one.scores[at], one.probability[at], one.features[at]))
         else:

@@ -93,20 +93,20 @@ def judged_gate(
 
 def unlabelled_gate(index: LookIndex, duplicate: float, config: GateConfig) -> SimilarityGate:
     """The gate of an index without judgements. Products more alike than ``duplicate`` are one product, not another."""
-    near = [nearest_other(index, category, duplicate) for category in range(len(index.names))]
-    everything = np.concatenate([*near, np.empty(0)])
+    near = [nearest_other(index, category, duplicate) for category in (*range(len(index.names)), -1)]
+    everything = np.concatenate(near)
     overall = np.array(_summary(everything, config.quantile) if len(everything) else _UNKNOWN)
     m = config.shrinkage
     figures = [
         (len(one) * np.array(_summary(one, config.quantile)) + m * overall) / (len(one) + m) if len(one) else overall for one in near
     ]
-    mean, deviation, least = np.stack([*figures, overall]).T
+    mean, deviation, least = np.stack(figures).T
     slope = np.pi / np.sqrt(3) / np.maximum(deviation, _LEAST_DEVIATION)
     return SimilarityGate(index.names, slope, -slope * mean, least.copy(), np.zeros(len(mean), np.int64))
 
 
 def nearest_other(index: LookIndex, category: int, duplicate: float) -> np.ndarray:
-    """float64: the cosine of products of a category to the nearest other that is no duplicate; those that have one."""
+    """float64: the cosine of products of a category (-1: of none) to the nearest other that is no duplicate; those that have one."""
     places = np.flatnonzero(index.category == category)
     asked = places[np.unique(np.linspace(0, len(places) - 1, min(len(places), _MOST_PRODUCTS)).astype(np.int64))] if len(places) else places
     vectors, found = index.products.vectors[places], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -28,7 +29,8 @@ def slot(page: Page, site: Site, item_id: str, **more: Any) -> dict[str, Any]:
 def answer_looks(page: Page, site: Site, empty: bool = False) -> list[dict[str, Any]]:
     """Answer both surfaces by hand; returns what is asked of them."""
     asked: list[dict[str, Any]] = []
-    bought = [slot(page, site, item, object=n) for n, items in enumerate(PRODUCTS) for item in items]
+    first = {item: n for n, items in reversed(list(enumerate(PRODUCTS))) for item in reversed(items)}
+    bought = [slot(page, site, item, object=n) for item, n in reversed(first.items())]  # once each
     goes = [slot(page, site, item, shelf=n) for n, items in enumerate(MATCHES.values()) for item in items]
     objects = [
         {"box": box, "category": name, "second_category": None, "score": 0.9, "item_ids": list(items)}
@@ -110,6 +112,26 @@ def test_a_dot_lies_on_its_thing_and_opens_what_looks_like_it(page: Page, opened
     page.locator(DOT).nth(1).click()
     expect(page.locator(PANEL)).to_be_hidden()
     assert look.errors == []
+
+
+def test_things_that_share_a_product_have_a_dot_each(page: Page, pictured: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PRODUCTS", (("item-005", "item-009"), ("item-005",)))
+    answer_looks(page, pictured)
+    open_page(page, pictured)
+    open_item(page, card_with_a_picture(page))
+    expect(page.locator(DOT)).to_have_count(2)
+    page.locator(DOT).nth(1).click()
+    assert on(page, PANEL) == ["item-005"]
+
+    # hiding the last one closes its shelf; the focus is not lost, and an empty shelf does not open
+    page.locator(f"{PANEL} .hide-button").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(PANEL)).to_be_hidden()
+    expect(page.locator(DOT).nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(PANEL)).to_be_hidden()
+    page.locator(DOT).nth(0).click()
+    assert on(page, PANEL) == ["item-009"]
 
 
 def test_what_is_done_on_a_shelf_of_a_dot_is_told_with_its_place(page: Page, opened: str, told: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -157,6 +158,14 @@ def test_an_unsure_category_is_said_and_both_are_searched(made: Small) -> None:
     assert topics(found.item_ids) == {"lamp"}  # shirts are of another colour
 
 
+def test_unsure_is_what_the_settings_call_unsure(made: Small) -> None:
+    looks = looking(made, second=0.3)  # .7 and .3: the first leads by .4
+    assert looks.ask(image=TWO).objects[0].second_category is None
+    finder = looks.feed.parts.looks.finder
+    finder._settings = finder._settings.model_copy(update={"unsure": 0.5})
+    assert looks.ask(image=scene((LAMP, (5, 5, 60, 50)))).objects[0].second_category is not None
+
+
 def test_rules_hold_inside_of_the_search(made: Small) -> None:
     store = made.store()
     feed = looking(made, store=store)
@@ -273,6 +282,14 @@ def test_an_item_without_a_picture_and_one_that_nobody_knows(looks: Scene) -> No
         assert (len(page.items), page.objects, codes(page)) == (0, (), {code})
 
 
+def test_the_picture_of_an_item_may_be_very_thin(looks: Scene, made: Small) -> None:
+    name = PictureStore(made.workspace / "lake").put(png(np.broadcast_to(block(LAMP)[:1, :1], (4, 800, 3))))
+    looks.feed.add_items([live_item([f"sha256:{name}"], "thin", price_minor=None, currency=None)])
+    page = looks.ask(item_id="thin")  # 3 px are kept of its height
+    assert page.items.item_ids or codes(page) & {"no_objects", "whole_picture"}
+    assert "picture_failed" not in codes(page)
+
+
 def test_a_product_whose_picture_is_gone_is_not_found_by_it(looks: Scene) -> None:
     first = looks.ask(image=TWO).objects[0].item_ids[0]
     looks.feed.parts.looks.drop(looks.feed.catalogue.row(first))
@@ -360,6 +377,38 @@ def test_a_product_that_arrives_is_found_at_once(looks: Scene, made: Small) -> N
     assert "new" not in looks.ask(image=TWO, k=50).items
 
 
+def test_what_changes_while_others_search_is_not_lost(looks: Scene, made: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = PictureStore(made.workspace / "lake").put(png(np.broadcast_to(block(LAMP)[:1, :1], (40, 40, 3))))
+    looks.feed.add_items([live_item([f"sha256:{name}"])])
+    finder, with_products = looks.feed.parts.looks.finder, LookIndex.with_products
+    first = looks.ask(image=TWO).objects[0].item_ids[0]
+    row = looks.feed.catalogue.row(first)
+    dropping = threading.Thread(target=finder.drop, args=(row,))
+
+    def slowly(*given) -> LookIndex:
+        made = with_products(*given)
+        dropping.start()  # the index is as good as made, without what changes now
+        dropping.join(0.2)
+        return made
+
+    monkeypatch.setattr(LookIndex, "with_products", slowly)
+    finder.drop(looks.feed.catalogue.row(SCENE))
+    looks.ask(image=TWO)
+    dropping.join()
+    monkeypatch.undo()
+    assert first not in looks.ask(image=TWO, k=50).items
+
+
+def test_one_picture_that_cannot_be_read_takes_none_of_the_others_along(looks: Scene, made: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = PictureStore(made.workspace / "lake")
+    names = [store.put(png(np.broadcast_to(block(LAMP, shift)[:1, :1], (40, 40, 3)))) for shift in range(2)]
+    store.path(names[0]).write_bytes(b"cut off")
+    looks.feed.add_items([live_item([f"sha256:{name}"], f"new{n}") for n, name in enumerate(names)])
+    page = looks.ask(image=TWO, k=50)
+    assert "new1" in page.objects[0].item_ids
+    assert "new0" not in page.items
+
+
 def test_an_item_that_is_new_is_looked_into_when_it_is_asked_with(looks: Scene, made: Small) -> None:
     name = PictureStore(made.workspace / "lake").put(png(TWO))
     looks.feed.add_items([live_item([f"sha256:{name}"], "scene", price_minor=None, currency=None, category=None)])
@@ -439,7 +488,32 @@ def test_the_models_of_a_release_complete_a_look(looks: Scene) -> None:
     assert all(reason for reason in by_items.items.reasons)
     gone = by_items.shelves[0].item_ids[0]
     finder.drop(feed.feed.catalogue.row(gone))
+    assert feed.ask(surface="complete_the_look", item_ids=(gone,)).shelves == ()  # nor does it say any more what goes with it
     assert gone not in feed.ask(surface="complete_the_look", item_ids=("i000",), k=2).items
+
+
+def test_what_is_in_a_picture_does_not_go_with_it(looks: Scene) -> None:
+    """The lamps that look very much like the one in the picture are it, and are no answer to who wants a lamp with it."""
+    finder = looks.feed.parts.looks.finder
+    outfits = pl.DataFrame({"outfit_id": [n // 3 for n in range(18)], "category": ["lamp", "shirt", "cake"] * 6})
+    answers = CompleteTheLook(finder._index, Styles(), CategoryPairs(outfits))
+    answers.config = answers.config.model_copy(update={"same": 1.0})
+    feed = with_parts(looks, completer=LookCompleter(finder, answers))
+    shopped = feed.ask(image=TWO, k=50).items
+    lamps = {item_id for item_id, why in zip(shopped, shopped.reasons, strict=True) if why.startswith("Looks very much")}
+    page = feed.ask(surface="complete_the_look", image=TWO, category="lamp", k=50)
+    alone = feed.ask(surface="complete_the_look", image=scene((SHIRT, (4, 4, 20, 20))), category="lamp", k=50)
+    assert lamps & set(alone.items.item_ids)
+    assert not lamps & set(page.items.item_ids)
+
+
+def test_a_part_that_does_not_read_is_named_though_others_answer(looks: Scene) -> None:
+    said = (note("artifact_unusable", "scene_model: broken"),)
+    feed = with_parts(looks, completer=Goes(looks.feed), complete_notes=said)
+    assert codes(feed.ask(surface="complete_the_look", image=TWO)) == {"artifact_unusable"}
+    assert codes(feed.ask(image=TWO)) == set()
+    feed = with_parts(looks, notes=(note("artifact_unusable", "objects: broken"),))
+    assert codes(feed.ask(image=TWO)) == {"artifact_unusable"}
 
 
 def test_reasons_say_what_agrees(looks: Scene) -> None:
@@ -485,7 +559,7 @@ def test_a_release_brings_its_looks(looks: Scene, made: Small, monkeypatch: pyte
         "outfit_model": write_artifact(root, "outfit_model", "l", config={"kind": "any"}),
         "appearances": write_artifact(root, "appearances", "l", tables={"appearances": seen}, config={"kind": "appearances"}),
     }
-    monkeypatch.setattr(look_parts, "_outfit_model", lambda index, artifact: Styles())
+    monkeypatch.setattr(look_parts, "_outfit_model", lambda here, artifact: Styles())
     feed = Feed.load(made.release(**parts), MemoryStore())
     page = feed.recommend(RecommendRequest(surface="complete_the_look", user_id="u1", item_id=SCENE, k=3, now_ms=NOW_MS))
     assert [shelf.category for shelf in page.shelves] == ["cake"]

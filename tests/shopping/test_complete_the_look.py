@@ -76,6 +76,24 @@ def test_one_stranger_in_a_look_brings_no_shelf_of_its_own():
     assert pairs.complementary(["hat", "bag", "nothing", "known"]) == ["scarf", "shoe"]
 
 
+class SameShade(SameWay):
+    """An outfit model in which things go together whose chances are alike; it reads no vectors."""
+
+    def encode(self, vectors, categories, appearance=None):
+        return np.zeros((len(categories), 2), np.float32) if appearance is None else appearance
+
+
+def test_of_what_has_no_chances_a_model_that_reads_them_says_nothing():
+    shown = {"a": Appearance((), chances=(1.0, 0.0)), "b": Appearance((), chances=(0.0, 1.0)), "f": Appearance(())}
+    complete = answers(model=SameShade(), appearances=shown)
+    red = look(appearances=[Appearance((), chances=(0.9, 0.1))])
+    assert [shelf.item_ids for shelf in complete.shelves(red, 3)] == [["a", "b"]]  # neither the hat c nor the shoe f
+    assert [shelf.item_ids for shelf in complete.outfit(red, ["shoe", "hat"])] == [["a"]]
+    for nobody_looked in (look(), look(appearances=[Appearance(())])):
+        assert complete.shelves(nobody_looked, 3) == []
+        assert complete.outfit(nobody_looked, ["hat"]) == []
+
+
 def test_every_complementary_category_has_a_shelf_or_the_one_that_is_wanted():
     complete = answers()
     assert [shelf.category for shelf in complete.shelves(look(), 3)] == ["hat", "shoe"]
@@ -84,6 +102,8 @@ def test_every_complementary_category_has_a_shelf_or_the_one_that_is_wanted():
     assert complete.shelves(look(category="lamp"), 3) == []  # goes with rugs alone
     few = answers(CONFIG.model_copy(update={"most_shelves": 1}))
     assert [shelf.category for shelf in few.shelves(look(), 3)] == ["hat"]
+    no_hats = np.array([category != "hat" for _, category in ROWS])
+    assert [shelf.category for shelf in few.shelves(look(), 3, no_hats)] == ["shoe"]  # a filter does not cost a shelf
 
 
 # ------------------------------------------------------------------------------------------------------------------- products
@@ -256,3 +276,4 @@ def test_where_nothing_agrees_for_sure_the_reason_is_what_outfits_show():
     scene = np.ones((2, 2, 2), np.float16)
     alone = answers(scene_model=scene_model()).shelf(Look([], np.zeros((0, 2), np.float32), scene=scene), "hat", 1)
     assert alone.reasons == ["Goes with the scene"]
+    assert answers().shelf(look(50), "lamp", 1).reasons == ["Goes with the look"]  # there is no scene, and no outfit either

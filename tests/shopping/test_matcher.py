@@ -122,6 +122,16 @@ def test_an_index_of_one_product_has_a_gate():
     assert np.isfinite([gate.slope, gate.offset, gate.least]).all()
 
 
+def test_products_of_no_category_have_a_gate_of_their_own():
+    expected = np.quantile(np.cos(np.deg2rad([20, 20, 40])), 0.4)
+    items_without = items(("p00", None, True), ("p01", None, True), ("p02", None, True))
+    index = LookIndex.build(found(at_angles(0, 20, 60), [None] * 3, ["p00", "p01", "p02"]), items_without)
+    gate = unlabelled_gate(index, 0.98, GateConfig())
+    np.testing.assert_allclose(gate.least, expected, atol=0.01)
+    hats = index_of([0, 20, 60], ["hat"] * 3)
+    np.testing.assert_allclose(unlabelled_gate(hats, 0.98, GateConfig()).least[0], expected, atol=0.01)  # as if they were called hats
+
+
 # ------------------------------------------------------------------------------------------------------------------- the matcher
 
 
@@ -204,6 +214,8 @@ def test_objects_with_too_few_results_are_counted_and_not_shown():
     config = ShopTheLookConfig(min_results=2)
     look = shop_the_look(scene, index, matcher_that_passes(index, 0.5), config=config)
     assert ([shelf.object for shelf in look.shelves], look.few) == ([0], 2)
+    one = shop_the_look(scene.take([0]), index, matcher_that_passes(index, 0.5), k=1, config=config)
+    assert ([len(shelf) for shelf in one.shelves], one.few) == ([1], 0)  # who asks for one gets one
     none = shop_the_look(scene, index, matcher_that_passes(index, 0.5), np.zeros(3, bool))
     assert (none.shelves, none.few) == ([], 3)
     assert shop_the_look(scene.take([]), index, matcher_that_passes(index)).few == 0

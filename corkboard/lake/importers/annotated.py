@@ -7,6 +7,7 @@ where it stands.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import polars as pl
+from PIL import Image
 
 from corkboard.errors import InputError, PictureRefused
 from corkboard.lake.importers.base import Imported
 from corkboard.lake.importers.photos import picture_index, picture_sources
 from corkboard.lake.pictures.config import PictureLimits
+from corkboard.lake.pictures.decode import turn_of
 from corkboard.lake.pictures.header import read_header
 from corkboard.lake.pictures.sources import PictureSource
 from corkboard.lake.pictures.store import SCHEME, hash_of
@@ -37,6 +40,12 @@ _OBJECTS = {
     "time_ms": pl.Int64,
 }
 
+_QUARTERS = {
+    Image.Transpose.TRANSPOSE: (False, False),
+    Image.Transpose.ROTATE_270: (True, False),
+    Image.Transpose.TRANSVERSE: (True, True),
+    Image.Transpose.ROTATE_90: (False, True),
+}
 Corners = tuple[float, float, float, float]
 
 
@@ -145,7 +154,7 @@ class Annotations:
         if look.problem is not None:
             self.refused.append(box.refusal("picture", f"{box.called}: {look.problem}", "a whole picture"))
             return None
-        corners = _shares(box.corners, None if box.unit == "share" else box.size or look.size)
+        corners = _upright_shares(box, look)
         if corners is None:
             expected = "numbers within the picture, left below right and top below bottom"
             self.refused.append(box.refusal(box.name, list(box.corners), expected))
@@ -161,6 +170,9 @@ class _Look:
 
     hash: str
     size: tuple[float, float]
+    """Width and height upright."""
+    turn: Image.Transpose | None = None
+    """A turn by a quarter, that makes what is stored upright."""
     problem: str | None = None
 
 
@@ -171,9 +183,34 @@ def _looked_at(album: Album, names: Sequence[str]) -> Iterator[tuple[str, _Look]
             if isinstance(data, PictureRefused):
                 raise data
             header = read_header(data, limits.max_frames)
-            yield name, _Look(f"{SCHEME}{hash_of(data)}", (header.width, header.height))
+            turn = _quarter_turn(data)
+            size = (header.width, header.height) if turn is None else (header.height, header.width)
+            yield name, _Look(f"{SCHEME}{hash_of(data)}", size, turn)
         except PictureRefused as refused:
-            yield name, _Look("", (1, 1), str(refused).splitlines()[0])
+            yield name, _Look("", (1, 1), problem=str(refused).splitlines()[0])
+
+
+def _quarter_turn(data: bytes) -> Image.Transpose | None:
+    """The turn that makes a picture upright where that swaps its sides."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            turn = turn_of(image)
+    except OSError:  # what is broken is refused when it comes in
+        return None
+    return turn if turn in _QUARTERS else None
+
+
+def _upright_shares(box: Annotation, look: _Look) -> Corners | None:
+    """Shares of the upright picture. Where px are told of a picture with the sides of the stored one, they are turned with it."""
+    shares = _shares(box.corners, None if box.unit == "share" else box.size or look.size)
+    as_stored = box.unit == "px" and box.size == look.size[::-1] != look.size
+    if shares is None or look.turn is None or not as_stored:
+        return shares
+    left, top, right, bottom = shares
+    across, down = _QUARTERS[look.turn]  # whether what becomes the left side, and the top, is counted from the other end
+    x = (1 - bottom, 1 - top) if across else (top, bottom)
+    y = (1 - right, 1 - left) if down else (left, right)
+    return (x[0], y[0], x[1], y[1])
 
 
 def _shares(corners: Corners, size: tuple[float, float] | None) -> Corners | None:

@@ -134,8 +134,13 @@ def _upright(image: Image.Image, given: Image.Image, side: int | None) -> Image.
         scale = side / max(image.size)
         size = tuple(max(1, round(length * scale)) for length in image.size)
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    try:
-        turn = _UPRIGHT.get(given.getexif().get(_ORIENTATION))
-    except Exception:  # EXIF data that cannot be read say nothing; the picture is as good as one without
-        turn = None
+    turn = turn_of(given)
     return image if turn is None else image.transpose(turn)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What makes an opened file upright, as its EXIF data say; None where it is so, or they cannot be read."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # the picture is as good as one without
+        return None

@@ -65,10 +65,11 @@ export class Dots {
   }
 
   unfold(n) {
-    const thing = this.things[n], what = nameOf(thing);
+    const thing = this.things[n], what = nameOf(thing), slots = thing.slots.filter(({ slot }) => !this.marks.hidden.has(slot.item_id));
+    if (!slots.length) return announce(`All that looks like the ${what} is hidden.`);
     this.mark(n);
     for (const card of this.shelf.cards) this.shelf.seen.forget(card);
-    this.shelf.cards = thing.slots.filter(({ slot }) => !this.marks.hidden.has(slot.item_id)).map(({ slot, position }) => new Card(slot, { surface: "shop_the_look", beside: this.itemId, request: this.page.request_id, position }, this.shelf.act, this.marks));
+    this.shelf.cards = slots.map(({ slot, position }) => new Card(slot, { surface: "shop_the_look", beside: this.itemId, request: this.page.request_id, position }, this.shelf.act, this.marks));
     this.shelf.heading.textContent = `Looks like the ${what}`;
     this.panel.setAttribute("aria-label", `Products that look like the ${what}`);
     this.panel.hidden = false;
@@ -127,7 +128,14 @@ export class Dots {
     this.shelf.end();
   }
 
-  dropHidden() { this.shelf.dropHidden(); }
+  /** A shelf whose last product was hidden closes, and the focus that went with it goes back to the dot. */
+  dropHidden() {
+    this.shelf.dropHidden();
+    if (this.open < 0 || this.shelf.cards.length) return;
+    const { dot } = this.dots[this.open], lost = document.activeElement === document.body;
+    this.shut();
+    if (lost) dot.focus();
+  }
 
   showMarks() { this.shelf.showMarks(); }
 }

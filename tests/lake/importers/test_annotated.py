@@ -21,6 +21,7 @@ from corkboard.lake.check import look
 from corkboard.lake.importers import find_importer, ingest_outside, load_outside
 from corkboard.lake.importers.yolo import class_names
 from corkboard.lake.lake import Lake
+from corkboard.lake.pictures.decode import decode
 from corkboard.lake.pictures.store import hash_of
 
 
@@ -135,6 +136,33 @@ def test_every_layout_gives_the_same_boxes(tmp_path: Path, name: str, layout: Ca
     assert items["a"]["images"] == [objects["a", "shoe"]["image_hash"]]
     assert lake.pictures().main(lake.items()).height == len(items)
     assert ingest_outside(tmp_path / "lake", path).rows_added == {}
+
+
+@pytest.mark.parametrize("turn", [5, 6, 7, 8])
+def test_boxes_of_pictures_that_are_turned_lie_on_what_they_were_drawn_around(tmp_path: Path, turn: int) -> None:
+    """A black block in what is stored, 40 x 20; its box is told in px of the stored picture, of the upright one, and as a table."""
+    stored = np.full((20, 40, 3), 255, np.uint8)
+    stored[2:10, 4:16] = 0
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(stored).save(stream, "PNG", exif=exif)
+    upright = decode(stream.getvalue()).rgb
+    rows, columns = np.nonzero(upright[:, :, 0] == 0)
+    x0, y0, x1, y1 = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+    told = [
+        {"id": 1, "file_name": "a.png", "width": 40, "height": 20},
+        {"id": 2, "file_name": "b.png", "width": 20, "height": 40},
+        {"id": 3, "file_name": "c.png"},
+    ]
+    boxes = [[4, 2, 12, 8], [x0, y0, x1 - x0, y1 - y0], [x0, y0, x1 - x0, y1 - y0]]
+    annotations = [{"id": n, "image_id": n, "category_id": 7, "bbox": box} for n, box in enumerate(boxes, start=1)]
+    coco = {"images": told, "annotations": annotations, "categories": [{"id": 7, "name": "shoe"}]}
+    names = {f"{name}.png": stream.getvalue() for name in "abc"}
+    path = write(tmp_path / "data", {**{f"images/{name}": data for name, data in names.items()}, "coco.json": json.dumps(coco)})
+    found = load_outside(path).frames["objects"]
+    assert len(found) == 3
+    for box in found["box"].to_list():
+        assert box == pytest.approx((x0 / 20, y0 / 40, x1 / 20, y1 / 40), abs=1e-6)
 
 
 @pytest.mark.parametrize(("name", "layout"), [(name, layouts[0]) for name, layouts in LAYOUTS.items()])
