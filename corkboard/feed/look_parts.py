@@ -130,6 +130,11 @@ class LookFinder:
         found = self._objects.of_item(self._catalogue.ids[row])
         return self._plain(found) if len(found) else None
 
+    def called(self, category: str) -> np.ndarray:
+        """bool over rows of the catalogue: the items of one of its own categories."""
+        code = self._catalogue.code("category", category)
+        return (self._catalogue.codes("category") == code) & (code >= 0)
+
     def things(self, row: int) -> int:
         """See :meth:`corkboard.feed.looks.Finder.things`."""
         known = self._objects is not None and row not in self._gone and 0 <= row < self._catalogue.frozen
@@ -293,8 +298,12 @@ class LookCompleter:
         shown = allowed.copy()
         shown[[row for row in (*gone, *there.tolist()) if row < len(shown)]] = False
         given = Given([name or "" for name in names], np.concatenate(vectors), ids, appearances=looks, scene=scene)
-        shelves = self._answers.shelves(given, k, shown, wanted)
-        return [Shelved(shelf.category, shelf.rows, shelf.scores, tuple(shelf.reasons)) for shelf in shelves]
+        kind = wanted
+        if wanted is not None and wanted not in index.number_of:  # the catalogue's word for what objects are called otherwise
+            among = self._finder.called(wanted)
+            kind, shown = index.usual(among), shown & among[: len(shown)]
+        shelves = self._answers.shelves(given, k, shown, kind) if wanted is None or kind is not None else []
+        return [Shelved(wanted or shelf.category, shelf.rows, shelf.scores, tuple(shelf.reasons)) for shelf in shelves]
 
     def _looks(self, look: Look, objects: FoundObjects) -> Sequence[Appearance]:
         """How each of the objects of a picture looks; none where nobody can tell."""

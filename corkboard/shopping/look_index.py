@@ -21,11 +21,13 @@ import polars as pl
 
 from corkboard.artifacts import Artifact, Space
 from corkboard.errors import SpaceMismatch
-from corkboard.shopping.objects import FoundObjects
+from corkboard.shopping.objects import WHOLE, FoundObjects
 
 KIND = "look_index"
 EVERYWHERE = -1
 """In place of a category's number: all products."""
+MOSTLY = 0.5
+"""The share of a category's pictures above which what they are taken for is what it is called by the detector."""
 Calibrated = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The chance to be the same, of cosines ``(n,)`` and numbers of categories ``(n,)``."""
 
@@ -54,7 +56,7 @@ class LookIndex:
     products: FoundObjects
     """One row a product."""
     names: tuple[str, ...]
-    """Every category of the catalogue, also those without products."""
+    """Every category that objects or products have, also those without products."""
     category: np.ndarray
     """int32 (n,): its number in ``names``, rising; -1, at the end, where nothing says one."""
     rows: np.ndarray
@@ -64,20 +66,28 @@ class LookIndex:
     def build(cls, objects: FoundObjects, items: pl.DataFrame) -> LookIndex:
         """The products among ``objects``, by the category that the catalogue says, else by the detected one.
 
+        A catalogue that calls things otherwise than the detector is read by the detector's names: the products of a category that no
+        object is ever called by have the one that most of their pictures were taken for, or where there is none, each its own.
         ``items`` are rows of the lake's items, and sorted by ``item_id`` the rows of the catalogue.
         """
         products = objects.take(np.flatnonzero(objects.table["sold"].to_numpy()))
         said = dict(items.select("item_id", "category").iter_rows())
         row_of = {item_id: row for row, item_id in enumerate(sorted(items["item_id"]))}
         rows = np.array([row_of.get(item_id, -1) for item_id in products.table["item_id"]], np.int64)
-        names = tuple(sorted({name for name in said.values() if name is not None}))
-        return cls._of(products, names, [said.get(item_id) for item_id in products.table["item_id"]], rows)
+        seen = objects.table.filter(pl.col("source") != WHOLE)
+        spoken = {*seen["category"].drop_nulls(), *seen["second_category"].drop_nulls()}
+        given = [said.get(item_id) for item_id in products.table["item_id"]]
+        called = _in_words_of_objects(given, products, spoken)
+        names = {name for name in called if name is not None}
+        if not spoken.isdisjoint(said.values()):  # the catalogue speaks as objects do, also of what it has no products of
+            names |= {name for name in said.values() if name is not None} - set(given)
+        return cls._of(products, tuple(sorted(names)), called, rows)
 
     @classmethod
     def _of(cls, products: FoundObjects, names: tuple[str, ...], said: Sequence[str | None], rows: np.ndarray) -> LookIndex:
         number = {name: place for place, name in enumerate(names)}
         given = zip(said, products.table["category"], strict=True)
-        codes = np.array([number.get(name or detected, -1) for name, detected in given], np.int32)
+        codes = np.array([number.get(name, number.get(detected, -1)) for name, detected in given], np.int32)
         order = np.argsort(np.where(codes < 0, len(names), codes), kind="stable")
         return cls(products.take(order), names, codes[order], np.asarray(rows, np.int64)[order])
 
@@ -124,6 +134,13 @@ class LookIndex:
     def number_of(self) -> dict[str, int]:
         """The number of each category."""
         return {name: place for place, name in enumerate(self.names)}
+
+    def usual(self, among: np.ndarray) -> str | None:
+        """The category of most products at catalogue rows that ``among``, bool over these, has; None where none has one."""
+        here = (self.rows >= 0) & (self.rows < len(among)) & (self.category >= 0)
+        here[here] = among[self.rows[here]]
+        counts = np.bincount(self.category[here], minlength=1)
+        return self.names[int(counts.argmax())] if counts.any() else None
 
     def count(self, category: int) -> int:
         """Products of a category, or of all with :data:`EVERYWHERE`."""
@@ -229,3 +246,16 @@ class LookIndex:
         products = FoundObjects.read(artifact)
         names = tuple(artifact.table("categories")["name"])
         return cls(products, names, artifact.tensors["category"], artifact.tensors["rows"])
+
+
+def _in_words_of_objects(said: Sequence[str | None], products: FoundObjects, spoken: set[str]) -> list[str | None]:
+    """The category of each product as objects are called, where anything tells."""
+    seen = products.table.with_columns(category=pl.when(pl.col("source") == WHOLE).then(None).otherwise("category"))["category"]
+    taken = pl.DataFrame({"said": said, "seen": seen}, schema={"said": pl.String, "seen": pl.String}).drop_nulls()
+    counts = taken.filter(~pl.col("said").is_in(list(spoken))).group_by("said", "seen").len()
+    counts = counts.with_columns(share=pl.col("len") / pl.col("len").sum().over("said"))
+    usual = dict(counts.filter(pl.col("share") > MOSTLY).select("said", "seen").iter_rows())
+    return [
+        name if name in spoken else usual.get(name, detected if detected is not None else name)
+        for name, detected in zip(said, seen, strict=True)
+    ]

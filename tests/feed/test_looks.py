@@ -516,6 +516,25 @@ def test_a_part_that_does_not_read_is_named_though_others_answer(looks: Scene) -
     assert codes(feed.ask(image=TWO)) == {"artifact_unusable"}
 
 
+def test_a_category_may_be_asked_for_by_the_name_that_the_catalogue_has_for_it(looks: Scene) -> None:
+    """The detector says "gateau" to what the catalogue calls cake."""
+    words = ["gateau" if topic == "cake" else topic for topic in TOPICS]
+    feed = looks.feed
+    ids = [item_id for item_id in feed.catalogue.ids[: feed.catalogue.frozen] if topic_of(item_id) != "tent"][:200]
+    sold = products({item_id: block(TOPICS.index(topic_of(item_id))) for item_id in ids}, words)
+    items = pl.DataFrame({"item_id": feed.catalogue.ids, "category": [topic_of(item_id) for item_id in feed.catalogue.ids]})
+    finder = finder_of(feed.catalogue, LookIndex.build(sold, items), sold, Blocks(words), Seeing())
+    outfits = pl.DataFrame({"outfit_id": [n // 3 for n in range(18)], "category": ["lamp", "shirt", "gateau"] * 6})
+    completer = LookCompleter(finder, CompleteTheLook(finder._index, Styles(), CategoryPairs(outfits)))
+    there = with_parts(looks, finder=finder, completer=completer)
+    for name in ("cake", "gateau"):
+        page = there.ask(surface="complete_the_look", item_ids=("i000",), category=name, k=3)
+        assert [shelf.category for shelf in page.shelves] == [name]
+        assert {topic_of(item_id) for item_id in page.items} == {"cake"}
+    nothing = there.ask(surface="complete_the_look", item_ids=("i000",), category="gloves")
+    assert (len(nothing.items), [entry.code for entry in nothing.notes]) == (0, ["empty_category"])
+
+
 def test_reasons_say_what_agrees(looks: Scene) -> None:
     finder = looks.feed.parts.looks.finder
     outfits = pl.DataFrame({"outfit_id": [n // 2 for n in range(12)], "category": ["lamp", "cake"] * 6})

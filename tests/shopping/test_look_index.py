@@ -42,6 +42,31 @@ def test_the_catalogue_counts_before_the_detector(index):
     assert index.rows.tolist() == [0, 2, 3, 1, 4, 5]
 
 
+def test_a_catalogue_with_names_of_its_own_is_read_by_those_of_objects():
+    """Footwear is mostly taken for shoes, so all of it is; things are taken for anything, so each is what it was taken for."""
+    said = ["Footwear"] * 4 + ["Things"] * 3 + ["Unseen", None]
+    seen = ["shoe", "shoe", "shoe", "lamp", "hat", "bag", "lamp", None, "hat"]
+    names = [f"p{k}" for k in range(9)]
+    objects = found(at_angles(*range(0, 90, 10)), seen, ids=names, source=["detector"] * 7 + ["whole picture", "detector"])
+    index = LookIndex.build(objects, items(*((name, category, True) for name, category in zip(names, said, strict=True))))
+    called = {item: index.names[number] for item, number in zip(index.ids, index.category, strict=True)}
+    shoes = dict.fromkeys(names[:4], "shoe")
+    assert called == shoes | {"p4": "hat", "p5": "bag", "p6": "lamp", "p7": "Unseen", "p8": "hat"}
+    assert index.names == ("Unseen", "bag", "hat", "lamp", "shoe")
+    assert index.categories_of("shoe", None, 1.0, 0.2) == [4]
+    assert index.categories_of("chair", None, 1.0, 0.2) == [EVERYWHERE]
+    some = np.zeros(9, bool)
+    some[[3, 4, 8]] = True
+    assert (index.usual(some), index.usual(np.zeros(9, bool)), index.usual(some[:4])) == ("hat", None, "shoe")
+
+
+def test_one_product_more_does_not_decide_what_a_category_is_called():
+    """Half is not most: then each product goes by its own picture."""
+    objects = found(at_angles(0, 10), ["shoe", "hat"], ids=["a", "b"])
+    index = LookIndex.build(objects, items(("a", "Wear", True), ("b", "Wear", True)))
+    assert [index.names[number] for number in index.category] == ["hat", "shoe"]
+
+
 @pytest.mark.parametrize(
     ("category", "second", "lead", "expected"),
     [
