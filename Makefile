@@ -4,7 +4,7 @@
 #   make demo SERVE=0         stop after the table
 #   make demo TRAIN=all       train the network that reads pictures, too, and hold it against the card of the one that ships
 #   make env                  only the environment, in .venv
-#   make test                 the tests, the import order and the style
+#   make test                 the tests, the import order and the style; JOBS=1 runs them in one process
 #   make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo      take PyTorch from another index
 
 SHELL := /bin/bash
@@ -13,6 +13,7 @@ VENV ?= .venv
 SERVE ?= 1
 PORT ?= 8000
 WORKSPACE ?= workspace/demo
+JOBS ?= 2
 TORCH_INDEX ?=
 TRAIN ?= heads
 BIN := $(VENV)/bin
@@ -31,10 +32,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: env
 	$(BIN)/corkboard demo --workspace $(WORKSPACE) --port $(PORT) --train $(TRAIN) $(if $(filter 0,$(SERVE)),--no-serve)
 
-# one thread a matrix product, as the command line sets it for itself
+# two processes, a file in one of them; one thread a matrix product, as the command line sets it for itself
 test: export OMP_NUM_THREADS = 1
 test: env check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 check: env
 	$(BIN)/ruff check corkboard tests benchmarks

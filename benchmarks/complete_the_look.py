@@ -6,10 +6,10 @@
 Each seed is a world with outfits of its own; the model learns from 3,000 of them and is asked about others in which none of its items
 occurs. Answers are shuffled and of one category, wrong ones are as often in outfits as right ones: a constant scorer gets a quarter.
 `fitb_oracle` is the world's own compatibility, with the items that were put there at random; `fitb_shown` and `fitb_true` are the model
-where it is told facets, as they show and as they are, and reads no pictures; `fitb_embedded` where it reads the visual embedding instead of
-how likely each style, shade and pattern is. Figures are means over seeds, intervals over outfits and seeds at
-once (bootstrap, 95 %). What was measured is kept, and a second call goes on. `real_...` are outfits of the data set pinterest-look below
-CORKBOARD_DATA, of which there are labels and boxes alone.
+where it is told facets, as they show and as they are, and reads no pictures; `fitb_embedded` and `fitb_both` where it reads the visual
+embedding instead of, or beside, how likely each pattern, shade and style is. Figures are means over seeds, intervals over outfits and
+seeds at once (bootstrap, 95 %). What was measured is kept, and a second call goes on. `real_...` are outfits of the data set
+pinterest-look below CORKBOARD_DATA, of which there are labels and boxes alone.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ ROWS = {
     "_shown": name.SEEN,
     "_true": name.TRUE,
     "_embedded": name.EMBEDDED,
+    "_both": name.BOTH,
     "_unconditioned": name.UNCONDITIONED,
     "_any_category": name.ANY,
     **{f"_{row.replace(' ', '_')}": row for row in name.BASELINES},

@@ -1,101 +1,204 @@
-"""The heads of :mod:`corkboard.vision.appearance` that come with the package: how they are fitted, and what they are worth.
+"""The weights of :mod:`corkboard.vision.appearance` that come with the package: how they are made, and what they are worth.
 
-    corkboard experiment appearance --out FILE --seed 0
-
-``pattern`` and ``style`` are fitted on rendered products beyond any world: their pictures in all domains and crops of them from scenes, as
-what the layers of the trunk that comes with the package say of textures. ``picture`` (product, collage or scene) reads the statistics of
-:mod:`corkboard.shopping.outfits` of rendered pictures and of boxes as a detector would find them: some missed, some of nothing, all a
-little off. Each head's temperature is chosen on products that the fit has not seen, and figures are of a third set.
+The network that tells pattern, shade and style learns from rendered products beyond any world: in catalogue, web and camera pictures,
+whole and as a detector would cut them out, and as crops of scenes and collages. Some show no shade or no style, as in a world, and are to
+seem like all. ``picture`` (product, collage or scene) reads the statistics of :mod:`corkboard.shopping.outfits` of rendered pictures and of
+boxes as a detector would find them: some missed, some of nothing, all a little off. Temperatures are chosen on products that the fit has
+not seen, and figures are of a third set, and of the one pattern of each category that ``combinations`` "seen" never shows: a network that
+takes the category for a sign of the pattern is wrong there. A run may go on from the weights of another (``start``); the commands behind
+those that come with the package stand in docs/concepts/looks.md.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from corkboard.config import Section
+from corkboard.errors import NotFound
 from corkboard.experiments.spine_runs import code_hash
+from corkboard.learning.config import TrainingConfig
+from corkboard.learning.training import seeded
 from corkboard.seeds import derive, generator
+from corkboard.shopping.config import ObjectsConfig
+from corkboard.shopping.objects import crop, enlarged
 from corkboard.shopping.outfits import PICTURE_HEAD, PICTURE_KINDS, STATISTICS, picture_statistics
-from corkboard.vision.appearance import COLOUR_NAMES, HUES, SIDE, LinearHead, colours_of, fitted_head, save_heads, texture_features
-from corkboard.vision.encoder import Trunk, digest
+from corkboard.vision.appearance import (
+    COLOUR_NAMES,
+    FACETS,
+    HUES,
+    SIDE,
+    FacetWeights,
+    colours_of,
+    fitted_head,
+    load_appearance,
+    reader_of,
+    save_appearance,
+)
+from corkboard.vision.appearance_network import AppearanceNetwork, fit_network, logits_of, restored, temperatures
+from corkboard.vision.cnn import ConvTrunk
+from corkboard.vision.encoder import digest
 from corkboard.vision.images import resized
 from corkboard.vision.trunk import built_in_trunk
 from corkboard.world.rendering import DOMAINS, Products, render
 from corkboard.world.scenes import Scenes, collages, scenes, single_pictures
-from corkboard.world.vocabulary import PATTERNS, SHADES, STYLES
+from corkboard.world.vocabulary import CATEGORIES, SHADES
+from corkboard.world.vocabulary import FACETS as WORDS
 
-CODE = ("vision/appearance.py", "shopping/outfits.py", "experiments/appearance.py")
+CODE = ("vision/appearance.py", "vision/appearance_network.py", "shopping/outfits.py", "experiments/appearance.py")
+SHOWN = (*DOMAINS, "scene crops", "collage crops")
+"""In what products are shown."""
 _LOOK_SIDE = 160
-_MARGIN = 0.1
+_SINGLE_SIDE = 96
+_LEAST_CROP = 12
+"""Crops of fewer px are left out."""
+_AT_ONCE = 512
+_EVERY = (1, 1, 3)
+"""Every which product is shown in each domain: few things that are sold or lie in outfits are camera pictures."""
 Say = Callable[[str], None]
-Part = tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]
-"""Features (n, width), classes (n,) by head, and the domain of each row: a row of DOMAINS, or their number for a crop of a scene."""
 
 
 class AppearanceConfig(Section):
-    """What the heads are fitted and measured on."""
+    """What the network and the heads are fitted and measured on."""
 
-    training: int = Field(default=4000, ge=20)
+    training: int = Field(default=18_000, ge=20)
     """Products to learn from."""
-    validation: int = Field(default=600, ge=10)
+    validation: int = Field(default=800, ge=10)
     """Products that temperatures are chosen on."""
-    test: int = Field(default=1000, ge=10)
-    """Products that are asked about."""
+    test: int = Field(default=1200, ge=10)
+    """Products that are asked about, and as many of combinations that are held out."""
+    start: str = ""
+    """A file that an earlier run has written, to go on from; empty: the trunk that comes with the package."""
+    combinations: Literal["all", "seen"] = "all"
+    """Patterns of each category that are learned from: all, or those that are not held out, as a test of what the network looks at."""
+    hidden: float = Field(default=0.08, ge=0, lt=1)
+    """Share of products to learn from that show no shade, and of those that show no style."""
+    others: float = Field(default=0.4, gt=0, le=1)
+    """Share of the products of categories that have no outfits that is learned from."""
+    jitter: float = Field(default=0.04, ge=0)
+    """How far the sides of boxes are off, standard deviation as a share of the box."""
+    fit: TrainingConfig = TrainingConfig(steps=2400, learning_rate=2e-3, warmup_steps=100, weight_decay=0.02)
+    """Training of the network."""
+    batch: int = Field(default=128, ge=2)
+    """Pictures a step."""
+    smoothing: float = Field(default=0.05, ge=0, lt=1)
+    """Share of each target that is spread over all values."""
     pictures: int = Field(default=900, ge=10)
     """Pictures of each kind to learn from; a third of it to choose the temperature, and as many to be asked about."""
     decay: float = Field(default=3e-3, ge=0)
-    """Weight of half the squared weights."""
+    """Weight of half the squared weights of the head of pictures."""
 
     @classmethod
     def quick(cls) -> AppearanceConfig:
         """Tests and development: everything runs, no figure means anything."""
-        return cls(training=40, validation=20, test=20, pictures=18)
+        fit = TrainingConfig(steps=2, warmup_steps=1)
+        return cls(training=40, validation=20, test=20, pictures=18, fit=fit, batch=8)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures of products: uint8 (n, 64, 64, 3), values int64 (n, facets) with -1 where one does not show, and rows of :data:`SHOWN`."""
+
+    images: np.ndarray
+    values: np.ndarray
+    where: np.ndarray
 
 
 def make_appearance(file: Path, config: AppearanceConfig, seed: int, say: Say) -> dict[str, Any]:
-    """Render, fit, measure, and write the heads to ``file``; returns their card, which the file has in its notes."""
+    """Render, fit, measure, and write everything to ``file``; returns the card, which the file has in its notes."""
     begun = time.time()
-    drawn = Products.drawn(config.test + config.validation + config.training, derive(seed, "appearance"))
+    count = config.test + config.validation + config.training
+    whose = (derive(seed, "appearance", "all"), None) if config.combinations == "all" else (derive(seed, "appearance"), False)
+    drawn = wanted(Products.drawn(count, *whose), config, seed)
     places = np.split(np.arange(len(drawn)), [config.test, config.test + config.validation])
-    trunk = built_in_trunk()
-    test, validation, training = (_looked_at(drawn.take(rows), derive(seed, name), trunk) for rows, name in zip(places, "tvl", strict=True))
-    say(f"{len(training[0]):,} pictures to learn from after {time.time() - begun:.0f} s")
-    heads, figures = {}, {}
-    for name, values in (("pattern", PATTERNS), ("style", STYLES)):
-        names = [value[0] for value in values]
-        heads[name] = fitted_head(training[0], training[1][name], names, (validation[0], validation[1][name]), config.decay)
-        figures[name] = by_domain(heads[name], test, name)
-        say(f"{name}: {figures[name]}")
-    sets = [_kinds(count, derive(seed, name)) for count, name in
-            ((config.pictures, "l"), (config.pictures // 3, "v"), (config.pictures // 3, "t"))]  # fmt: skip
-    heads[PICTURE_HEAD] = fitted_head(*sets[0], PICTURE_KINDS, sets[1], config.decay)
-    grounds = {"seen grounds": sets[2], "other grounds": _kinds(config.pictures // 3, derive(seed, "o"), "held_out")}
-    figures[PICTURE_HEAD] = {name: measured(heads[PICTURE_HEAD], *of) for name, of in grounds.items()}
+    facets = fit_facets(drawn.take(places[2]), drawn.take(places[1]), config, seed, say)
+    sets = {"": drawn.take(places[0]), ", rare combinations": Products.drawn(config.test, derive(seed, "appearance"), held_out=True)}
+    figures: dict[str, Any] = {}
+    for name, products in sets.items():
+        asked = shown(products, config, derive(seed, "t"))
+        chances = reader_of(facets).chances(asked.images)
+        for facet, part in zip(FACETS, np.split(chances, np.cumsum([len(facets.names[one]) for one in FACETS])[:-1], axis=1), strict=True):
+            figures[facet + name] = by_place(part, asked, FACETS.index(facet))
+            say(f"{facet}{name}: { {where: of['accuracy'] for where, of in figures[facet + name].items()} }")
+    kinds = [_kinds(count, derive(seed, name)) for count, name in
+             ((config.pictures, "l"), (config.pictures // 3, "v"), (config.pictures // 3, "t"))]  # fmt: skip
+    head = fitted_head(*kinds[0], PICTURE_KINDS, kinds[1], config.decay)
+    grounds = {"seen grounds": kinds[2], "other grounds": _kinds(config.pictures // 3, derive(seed, "o"), "held_out")}
+    figures[PICTURE_HEAD] = {name: measured(head.posteriors(inputs), classes) for name, (inputs, classes) in grounds.items()}
     figures["colour"] = colour_figures(drawn.take(places[0]))
     say(f"picture: {figures[PICTURE_HEAD]}, colour: {figures['colour']}")
     card = {
         "made_by": "corkboard experiment appearance",
         "seed": seed,
         "code": code_hash(*CODE),
-        "trunk": digest(trunk.state_dict()),
-        "settings": config.model_dump(mode="json"),
+        "trunk": digest(built_in_trunk().state_dict()),
+        "start": load_facets(config.start).version if config.start else "",
+        "settings": config.model_dump(mode="json", exclude={"start"}),
         "statistics": STATISTICS,
         "figures": figures,
     }
-    save_heads(heads, file, card)
+    save_appearance(file, {PICTURE_HEAD: head}, facets, card)
     return card | {"seconds": round(time.time() - begun)}
 
 
-def measured(head: LinearHead, inputs: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+def fit_facets(products: Products, others: Products, config: AppearanceConfig, seed: int, say: Say) -> FacetWeights:
+    """The network fitted on ``products``, with temperatures that make ``others`` likeliest."""
+    begun = time.time()
+    learned = shown(hidden(products, config.hidden, seed), config, derive(seed, "l"))
+    say(f"{len(learned.images):,} pictures to learn from after {time.time() - begun:.0f} s")
+    names = {facet: tuple(english for english, _ in WORDS[facet]) for facet in FACETS}
+    network = start_of(config, {facet: len(values) for facet, values in names.items()}, seed)
+
+    def told(at: Any) -> None:
+        if at.step % 100 == 0:
+            say(f"step {at.step} of {at.steps}, loss {at.loss:.3f}, {at.seconds_left:.0f} s left")
+
+    fit_network(network, learned.images, learned.values, config.fit, config.batch, config.smoothing, seed, told)
+    held_out = shown(others, config, derive(seed, "v"))
+    heats = temperatures(logits_of(network, held_out.images), held_out.values, list(network.classes.values()))
+    return FacetWeights(names, tuple(heats), SIDE, network.tensors())
+
+
+def start_of(config: AppearanceConfig, classes: Mapping[str, int], seed: int) -> AppearanceNetwork:
+    """The network before it learns. Raises as :func:`load_facets` does."""
+    if config.start:
+        return restored(classes, SIDE, load_facets(config.start).tensors)
+    trunk = built_in_trunk()
+    assert isinstance(trunk, ConvTrunk)
+    with seeded(seed, "appearance", "start"):
+        return AppearanceNetwork(classes, SIDE, trunk)
+
+
+def load_facets(file: str) -> FacetWeights:
+    """The network of an earlier run. Raises :class:`NotFound` where there is none."""
+    facets = load_appearance(Path(file))[1]
+    if facets is None:
+        raise NotFound("There is no network here to go on from", found=file, expected="what an earlier run has written")
+    return facets
+
+
+def wanted(products: Products, config: AppearanceConfig, seed: int) -> Products:
+    """All products of categories that have outfits, and some of the others."""
+    wearable = np.array([bool(one.family) for one in CATEGORIES])[products.category]
+    return products.take(np.flatnonzero(wearable | (generator(seed, "others").random(len(products)) < config.others)))
+
+
+def hidden(products: Products, share: float, seed: int) -> Products:
+    """The products, some of them without a shade, some without a style."""
+    draw = generator(seed, "hidden").random((2, len(products)))
+    shade, style = (np.where(draw[k] < share, -1, of) for k, of in enumerate((products.shade, products.style)))
+    return replace(products, shade=shade, style=style)
+
+
+def measured(chances: np.ndarray, classes: np.ndarray) -> dict[str, float]:
     """Accuracy; mean distance of confidence and accuracy over ten bins (calibration error); accuracy and share of what is sure (.6)."""
-    posteriors = head.posteriors(inputs)
-    sure, right = posteriors.max(axis=1), posteriors.argmax(axis=1) == classes
+    sure, right = chances.max(axis=1), chances.argmax(axis=1) == classes
     bins = np.minimum((sure * 10).astype(np.int64), 9)
     off = [abs(right[bins == k].mean() - sure[bins == k].mean()) * (bins == k).mean() for k in range(10) if (bins == k).any()]
     spoken = sure >= 0.6
@@ -104,11 +207,10 @@ def measured(head: LinearHead, inputs: np.ndarray, classes: np.ndarray) -> dict[
     return {name: round(float(value), 4) for name, value in found.items()}
 
 
-def by_domain(head: LinearHead, part: Part, name: str) -> dict[str, dict[str, float]]:
-    """The figures of :func:`measured` for each domain, and for crops of scenes."""
-    features, classes, domain = part
-    names = (*DOMAINS, "scene crops")
-    return {names[k]: measured(head, features[domain == k], classes[name][domain == k]) for k in np.unique(domain).tolist()}
+def by_place(chances: np.ndarray, asked: Shown, facet: int) -> dict[str, dict[str, float]]:
+    """The figures of :func:`measured` for each of :data:`SHOWN`."""
+    rows = {SHOWN[k]: asked.where == k for k in np.unique(asked.where).tolist()}
+    return {name: measured(chances[there], asked.values[there, facet]) for name, there in rows.items()}
 
 
 def colour_figures(products: Products) -> dict[str, float]:
@@ -123,24 +225,40 @@ def colour_figures(products: Products) -> dict[str, float]:
     return {"first hue": round(first / len(products), 4), "any hue": round(any_of / len(products), 4)}
 
 
-def _looked_at(products: Products, seed: int, trunk: Trunk) -> Part:
-    """Every product in every domain, and in crops of as many scenes as there are products, halved."""
-    images = [render(products, None, domain, side=SIDE, seed=seed) for domain in DOMAINS]
-    rows = [np.arange(len(products))] * len(DOMAINS)
-    made = scenes(products, max(len(products) // 2, 1), seed, _LOOK_SIDE)
-    seen = np.flatnonzero((made.visible > 0.5) & ((made.boxes[:, 2:] - made.boxes[:, :2]).min(axis=1) > 12))
-    crops = [_crop(made.images[made.scene[k]], made.boxes[k]) for k in seen]
-    domain = np.concatenate([np.full(len(part), k) for k, part in enumerate((*rows, seen))])
-    features = texture_features(trunk, np.concatenate([*images, *crops]))
-    row = np.concatenate([*rows, made.product[seen]])
-    return features, {"pattern": products.pattern[row], "style": products.style[row]}, domain
+def shown(products: Products, config: AppearanceConfig, seed: int) -> Shown:
+    """Products in every domain, half of them whole and half cut out, and in crops of scenes and collages."""
+    draw, parts = generator(seed, "boxes"), []
+    rows = np.arange(len(products))
+    for start in range(0, len(rows), _AT_ONCE):
+        some, number = rows[start : start + _AT_ONCE], derive(seed, start)
+        for domain in range(len(DOMAINS)):
+            of = some[:: _EVERY[domain]]
+            made = single_pictures(products, of, DOMAINS[domain], 0, _SINGLE_SIDE, seed, threads=1)
+            parts.append(_crops(made, domain, config.jitter, draw, whole=0.5))
+        few = products.take(some)
+        parts.append(_crops(scenes(few, -(-len(some) // 3), number, _LOOK_SIDE, threads=1), 3, config.jitter, draw, rows=some))
+        parts.append(_crops(collages(few, -(-len(some) // 4), number, _LOOK_SIDE, threads=1), 4, config.jitter, draw, rows=some))
+    images, product, where = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    values = np.stack([getattr(products, facet)[product] for facet in FACETS], axis=1)
+    return Shown(images, values, where)
 
 
-def _crop(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """uint8 (1, side, side, 3): the box, a tenth larger, on a square."""
-    more = (_MARGIN / 2 * (box[2:] - box[:2])).astype(np.int64)
-    (left, top), (right, bottom) = np.maximum(box[:2] - more, 0), np.minimum(box[2:] + more, _LOOK_SIDE)
-    return resized(image[None, top:bottom, left:right], SIDE)
+def _crops(
+    made: Scenes, where: int, jitter: float, draw: np.random.Generator, whole: float = 0.0, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pictures, products and row of :data:`SHOWN` of all that shows well enough; a share ``whole`` of them as the whole picture."""
+    sizes = made.boxes[:, 2:] - made.boxes[:, :2]
+    seen = np.flatnonzero((made.product >= 0) & (made.visible > 0.5) & (sizes.min(axis=1) > _LEAST_CROP))
+    side, margin, cut = made.images.shape[1], ObjectsConfig().margin, []
+    off = draw.normal(0, jitter, (len(seen), 4)) * np.tile(sizes[seen], 2)
+    for k, moved, all_of_it in zip(seen, off, draw.random(len(seen)) < whole, strict=True):
+        image = made.images[made.scene[k]]
+        left, top, right, bottom = (made.boxes[k] + moved) / side
+        box = enlarged(np.clip([left, top, max(right, left + 0.05), max(bottom, top + 0.05)], 0, 1), margin)
+        cut.append(resized(image[None], SIDE)[0] if all_of_it else crop(image, box, SIDE))
+    images = np.stack(cut) if cut else np.zeros((0, SIDE, SIDE, 3), np.uint8)
+    product = made.product[seen] if rows is None else rows[made.product[seen]]
+    return images, product, np.full(len(seen), where)
 
 
 # ---------------------------------------------------------------------------------------------------------- kinds of pictures
@@ -212,5 +330,5 @@ def detected(boxes: np.ndarray, categories: np.ndarray, draw: np.random.Generato
 def card_lines(card: Mapping[str, Any]) -> list[str]:
     """The figures of a card for people."""
     heads = {name: of for name, of in card["figures"].items() if name != "colour"}
-    lines = [f"{name:8} {where:12} {figures}" for name, of in heads.items() for where, figures in of.items()]
-    return [*lines, f"colour   {card['figures']['colour']}"]
+    lines = [f"{name:27} {where:13} {figures}" for name, of in heads.items() for where, figures in of.items()]
+    return [*lines, f"{'colour':41} {card['figures']['colour']}"]

@@ -2,10 +2,10 @@
 
 Each seed is a world of its own, whose outfits are the truth; the best possible answer is the world's own compatibility, on items that were
 put there at random, too. Products show themselves as in the world, most before white, others before a backdrop; items of one outfit have
-grounds that know nothing of each other, and the model is asked once more with all pictures drawn anew. It reads how likely each style,
-shade and pattern is, told from the picture by heads that were fitted on products beyond any world. Splits are by item (no item is on
-both sides) and by outfit. Two further rows read facets instead of pictures, those that show and those that are true: what the model
-misses beside the first is lost in reading pictures, what that misses beside the second is not in pictures at all.
+grounds that know nothing of each other, and the model is asked once more with all pictures drawn anew. It reads how likely each pattern,
+shade and style is, as the reader that comes with the package (:mod:`corkboard.vision.appearance`) tells from the picture. Splits are by
+item (no item is on both sides) and by outfit. Two further rows read facets instead of pictures, those that show and those that are true:
+what the model misses beside the first is lost in reading pictures, what that misses beside the second is not in pictures at all.
 
 Runs are resumable (:mod:`corkboard.experiments.spine_runs`). Outfits of real people, without pictures, are asked by :func:`labels_alone`.
 """
@@ -33,18 +33,18 @@ from corkboard.experiments.spine_runs import Context, Job, Measure, Run, Say, Us
 from corkboard.metrics.intervals import PerUser
 from corkboard.metrics.outfits import FITB, Outfits, Scorer, answered, fill_in_the_blank, outfit_figures, pair_mean, split_outfits
 from corkboard.seeds import generator
+from corkboard.vision.appearance import SIDE, built_in_reader, built_in_version
 from corkboard.world.config import WORLD_VERSION
-from corkboard.world.rendering import Products, render
-from corkboard.world.vocabulary import CATEGORIES, FACETS, PICTURE_FACETS
+from corkboard.world.rendering import render
+from corkboard.world.vocabulary import CATEGORIES, PICTURE_FACETS
 
 if TYPE_CHECKING:
-    from corkboard.vision.appearance import LinearHead
     from corkboard.world.world import World
 
 ORACLE, VISUAL, COLOUR, POPULAR, CONSTANT = "the world's truth", "visual embedding alone", "colour distance", "popularity", "constant"
 MODEL, UNCONDITIONED, ANY = "outfit model", "unconditioned", "negatives of any category"
 TRIPLET, TRIPLET_ANY = "triplets", "triplets, any category"
-EMBEDDED, SEEN, TRUE = "from the visual embedding", "facets as they show", "true facets"
+EMBEDDED, BOTH, SEEN, TRUE = "from the visual embedding", "from both", "facets as they show", "true facets"
 BASELINES = (VISUAL, COLOUR, POPULAR, CONSTANT)
 VARIANTS: dict[str, dict[str, object]] = {
     MODEL: {},
@@ -53,17 +53,17 @@ VARIANTS: dict[str, dict[str, object]] = {
     TRIPLET: {"loss": "triplet"},
     TRIPLET_ANY: {"loss": "triplet", "negatives": "any"},
     EMBEDDED: {},
+    BOTH: {},
     SEEN: {},
     TRUE: {},
 }
 """What is trained, and how its settings differ."""
 FIRST = (ORACLE, *BASELINES, MODEL)
-SECOND = (UNCONDITIONED, ANY, SEEN, TRUE, TRIPLET, TRIPLET_ANY, EMBEDDED)
+SECOND = (UNCONDITIONED, ANY, SEEN, TRUE, TRIPLET, TRIPLET_ANY, EMBEDDED, BOTH)
 SWAPPED = f"{FITB}, other grounds"
 OUTFIT_CODE = ("shopping/outfit_config.py", "shopping/outfit_model.py", "shopping/outfit_network.py", "shopping/outfit_training.py")
-CODE = (*OUTFIT_CODE, "metrics/outfits.py", "experiments/outfits.py")
-FITTED_SEED = 900
-"""Of the products beyond any world that styles, shades and patterns are learned from."""
+READER_CODE = ("vision/appearance.py", "vision/appearance_network.py")
+CODE = (*OUTFIT_CODE, *READER_CODE, "metrics/outfits.py", "experiments/outfits.py")
 _WORK = "corkboard.experiments.outfits:work"
 _LABEL_COLUMNS = ("image_signature", "left", "top", "width", "height", "label")
 
@@ -108,8 +108,8 @@ def run_outfits(
 
 def _job(config: OutfitsConfig, seed: int, variants: Sequence[str]) -> Job:
     given = config.model_dump(mode="json")
-    code = code_hash(*CODE)
-    runs = [Run(MAIN, one, seed, {"variant": one, "code": code, **given}, 60.0 if one in VARIANTS else 3.0) for one in variants]
+    code = {"code": code_hash(*CODE), "weights": built_in_version()}
+    runs = [Run(MAIN, one, seed, {"variant": one, **code, **given}, 60.0 if one in VARIANTS else 3.0) for one in variants]
     title = f"outfits, seed {seed}, {len(variants)} variants"
     return Job(title, _WORK, runs, Run(MAIN, "world", seed, {}, 25.0), {"outfits": given, "seed": seed})
 
@@ -187,17 +187,17 @@ class OutfitStage:
 
         config = type(self.config.model).model_validate(laid_over(self.config.model.model_dump(), VARIANTS[variant]))
         inputs, ids = self.inputs(variant), self.world.item_ids
-        tables = [EmbeddingTable(ids, part, Space(f"input{k}", variant.replace(" ", "_"))) for k, part in enumerate(inputs)]
+        tables = {name: EmbeddingTable(ids, part, Space(name, variant.replace(" ", "_"))) for name, part in inputs.items()}
         names = [CATEGORIES[row].name for row in self.category]
         places = {"outfit_id": learned.owner.astype(str), "item_id": [ids[row] for row in learned.items]}
         frame = pl.DataFrame({**places, "category": [names[row] for row in learned.items]})
         told = None if progress is None else lambda at: progress(at.step, at.steps)
-        model = train_outfits(frame, tables[0], tables[1] if len(tables) > 1 else None, config, self.seed, told)
+        model = train_outfits(frame, tables.get("visual"), tables.get("appearance"), config, self.seed, told)
         if model is None:
             raise InputError("There are no outfits to learn from", found=len(learned))
         wanted = model.category_rows([category.name for category in CATEGORIES])
 
-        def asked(inputs: list[np.ndarray]) -> Scorer:
+        def asked(inputs: dict[str, np.ndarray]) -> Scorer:
             score = model_scorer(model, inputs, names)
             return lambda given, category, candidates: score(given, wanted[category], candidates)
 
@@ -205,55 +205,34 @@ class OutfitStage:
 
     # -------------------------------------------------------------------------------------------------------------- inputs
 
-    def inputs(self, variant: str, view: int = 0) -> list[np.ndarray]:
-        """float32 (items, width) each: what a variant reads of every item."""
+    def inputs(self, variant: str, view: int = 0) -> dict[str, np.ndarray]:
+        """float32 (items, width) by name: what a variant reads of every item."""
         if variant in (SEEN, TRUE):
-            return [facets_as_numbers(self.world.pictures() if variant == SEEN else self.world.facets())]
+            return {"appearance": facets_as_numbers(self.world.pictures() if variant == SEEN else self.world.facets())}
         features, _, chances = self.pictures(view)
-        return [features if variant == EMBEDDED else chances]
+        known = {"visual": features, "appearance": chances}
+        return known if variant == BOTH else {name: known[name] for name in (["visual"] if variant == EMBEDDED else ["appearance"])}
 
     def pictures(self, view: int) -> list[np.ndarray]:
-        """What is read of pictures: features of the trunk that comes with the package, colour histograms, and chances of styles, shades
-        and patterns; zeros for items that no outfit can have."""
+        """What is read of pictures: features of the trunk that comes with the package, colour histograms, and chances of patterns, shades
+        and styles; zeros for items that no outfit can have. Most pictures are before white."""
         if view not in self._read:
+            from corkboard.vision.encoder import TrunkEncoder
+            from corkboard.vision.images import colour_histogram
+            from corkboard.vision.trunk import built_in_trunk
+
             whole = np.flatnonzero(_wearable(self.category))
-            features, colours = self._features(self.world.products(), whole, view)
-            chances = np.concatenate([head.posteriors(np.concatenate([features, colours], axis=1)) for head in self._heads], axis=1)
-            self._read[view] = [_spread(part, whole, len(self.category)) for part in (features, colours, chances)]
+            white = generator(self.seed, "outfits", "grounds").random(len(whole)) < self.config.white
+            images = np.empty((len(whole), SIDE, SIDE, 3), np.uint8)
+            for domain, mine in (("catalogue", white), ("web", ~white)):
+                images[mine] = render(self.world.products(), whole[mine], domain, view=view, side=SIDE, threads=1)
+            parts = TrunkEncoder(built_in_trunk()).encode(images), colour_histogram(images), built_in_reader().chances(images)
+            self._read[view] = [_spread(part, whole, len(self.category)) for part in parts]
         return self._read[view]
 
     @cached_property
     def _read(self) -> dict[int, list[np.ndarray]]:
         return {}
-
-    @cached_property
-    def _heads(self) -> list[LinearHead]:
-        """What tells styles, shades and patterns of pictures, fitted on products beyond any world."""
-        from corkboard.vision.appearance import fitted_head
-
-        products = Products.drawn(self.config.fitted_on, FITTED_SEED, held_out=None)
-        rows = np.flatnonzero(_wearable(products.category))
-        read = np.concatenate(self._features(products, rows, 0), axis=1)
-        held_out = np.arange(len(rows)) % 6 == 0
-        heads = []
-        for facet in PICTURE_FACETS:
-            values, names = getattr(products, facet)[rows], [english for english, _ in FACETS[facet]]
-            others = (read[held_out], values[held_out])
-            heads.append(fitted_head(read[~held_out], values[~held_out], names, others, decay=1e-2))
-        return heads
-
-    def _features(self, products: Products, rows: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features of the trunk and colour histograms of ``rows``, most before white."""
-        from corkboard.vision.encoder import TrunkEncoder
-        from corkboard.vision.images import colour_histogram
-        from corkboard.vision.trunk import built_in_trunk
-
-        encoder = TrunkEncoder(built_in_trunk())
-        white = generator(self.seed, "outfits", "grounds", len(products)).random(len(rows)) < self.config.white
-        images = np.empty((len(rows), encoder.side, encoder.side, 3), np.uint8)
-        for domain, mine in (("catalogue", white), ("web", ~white)):
-            images[mine] = render(products, rows[mine], domain, view=view, side=encoder.side, threads=1)
-        return encoder.encode(images), colour_histogram(images)
 
 
 def _wearable(category: np.ndarray) -> np.ndarray:

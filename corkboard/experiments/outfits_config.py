@@ -31,8 +31,6 @@ class OutfitsConfig(Section):
     """Share of items that are asked about, where the split is by item."""
     white: float = Field(0.65, ge=0, le=1)
     """Share of products that show themselves before white, as in the pictures of a world; the others have a backdrop of the web."""
-    fitted_on: int = Field(8000, ge=100)
-    """Products beyond any world that the heads of styles, shades and patterns are fitted on."""
     model: OutfitModelConfig = OutfitModelConfig()
     """The outfit model; its variants differ in the part that their name says."""
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -48,7 +46,6 @@ class OutfitsConfig(Section):
             first_seed=DEVELOPMENT_SEED,
             world=WorldConfig.tiny(pictures=0),
             drawn=400,
-            fitted_on=150,
             learned=60,
             asked=40,
             model=OutfitModelConfig(dim=8, hidden=(16,), batch=32, training=training),

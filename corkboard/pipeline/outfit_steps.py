@@ -1,13 +1,13 @@
 """The steps behind Complete The Look: how products look, outfits mined from pictures, and the two models that learn what goes together.
 
     objects -> appearances;   visual, objects -> outfits
-    objects, outfits -> outfit_model;   visual, objects, outfits, look_index, look_matcher -> scene_model
+    objects, appearances, outfits -> outfit_model;   visual, objects, outfits, look_index, look_matcher -> scene_model
 
 As they stand in the plan::
 
-    Step("appearances", outfit_steps.make_appearances, uncut, None, ("objects",), code=..., pictures=True)
+    Step("appearances", outfit_steps.make_appearances, uncut, AppearancesStepConfig(weights=...), ("objects",), code=..., pictures=True)
     Step("outfits", outfit_steps.make_outfits, uncut, mining, ("visual", "objects"), code=..., pictures=True)
-    Step("outfit_model", outfit_steps.train_outfit_model, before_last_day, outfit, ("objects", "outfits"), code=...)
+    Step("outfit_model", outfit_steps.train_outfit_model, before_last_day, outfit, ("objects", "appearances", "outfits"), code=...)
     Step("scene_model", outfit_steps.train_scene_model, before_last_day, scene,
          ("visual", "objects", "outfits", "look_index", "look_matcher"), code=..., pictures=True)
 
@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 
 from corkboard.artifacts import Artifact, EmbeddingTable
+from corkboard.config import Section
 from corkboard.pipeline.look_steps import LOOK_MATCHER, found_objects, look_index
 from corkboard.pipeline.steps import Made, StepInput
 from corkboard.pipeline.visual_steps import visual_encoder
@@ -40,6 +41,21 @@ if TYPE_CHECKING:
     from corkboard.shopping.scene_training import ScenePairs
     from corkboard.vision.appearance import Appearance
 
+
+class AppearancesStepConfig(Section):
+    """What decides how things look beside their pictures and the code."""
+
+    weights: str = ""
+    """Digest of the weights that come with the package; empty where this copy has none."""
+
+    @classmethod
+    def here(cls) -> AppearancesStepConfig:
+        """Of this copy of the package."""
+        from corkboard.vision.appearance import built_in_version
+
+        return cls(weights=built_in_version())
+
+
 APPEARANCES, OUTFITS, OUTFIT_MODEL, SCENE_MODEL = "appearances", "outfits", "outfit_model", "scene_model"
 MIN_OUTFITS = 20
 """With fewer outfits there is no outfit model."""
@@ -50,7 +66,7 @@ _AT_ONCE = 256
 
 
 def make_appearances(given: StepInput) -> Made:
-    """Colours, pattern and style of every object, row by row."""
+    """How every object looks, row by row: colours, pattern, style, and how likely each value of each facet is."""
     from corkboard.lake.pictures.reading import Pictures
     from corkboard.vision.appearance import appearance_table, built_in_file, built_in_reader
 
@@ -62,8 +78,8 @@ def make_appearances(given: StepInput) -> Made:
         found += reader.read(_crops(objects, range(start, min(start + _AT_ONCE, len(objects))), pictures))
         given.progress("looking at objects", len(found), len(objects))
     table = appearance_table(objects.table["item_id"].to_list(), found).with_columns(sold=objects.table["sold"])
-    coloured = int(table["colours"].list.len().gt(0).sum())
-    return Made(tables={"appearances": table}, config={"kind": APPEARANCES}, metrics={"objects": len(table), "coloured": coloured})
+    metrics = {"objects": len(table), "coloured": int(table["colours"].list.len().gt(0).sum())}
+    return Made(tables={"appearances": table}, config={"kind": APPEARANCES}, metrics=metrics, makes=[reader.space])
 
 
 def make_outfits(given: StepInput) -> Made:
@@ -112,11 +128,22 @@ def train_outfit_model(given: StepInput) -> Made:
     rows = members["row"].to_numpy()
     names = [f"object {row}" for row in rows.tolist()]
     visual = EmbeddingTable(names, objects.vectors[rows], objects.space)
+    chances = _chances(given.artifacts, rows, names)
+    if chances is None or given.config.reads == "visual":
+        read: dict[str, EmbeddingTable | None] = {"visual": visual, "appearance": None}
+    else:
+        read = {"visual": visual if given.config.reads == "both" else None, "appearance": chances}
     told = members.select("outfit_id", "category", item_id=pl.Series(names, dtype=pl.String))
-    model = train_outfits(told, visual, None, given.config, given.seed, partial(_told, given, "training the outfit model"))
+    model = train_outfits(told, **read, config=given.config, seed=given.seed, progress=partial(_told, given, "training the outfit model"))
     if model is None:
         return _nothing(outfits=count)
-    return Made(model.tensors(), config=model.config, metrics={"outfits": count}, makes=[model.space], requires=[model.visual])
+    return Made(
+        model.tensors(),
+        config=model.config,
+        metrics={"outfits": count, "reads": list(model.reads)},
+        makes=[model.space],
+        requires=list(model.reads.values()),
+    )
 
 
 def train_scene_model(given: StepInput) -> Made:
@@ -223,6 +250,15 @@ def product_appearances(artifacts: Mapping[str, Artifact]) -> dict[str, Appearan
 
 
 # ----------------------------------------------------------------------------------------------------------------- the parts
+
+
+def _chances(artifacts: Mapping[str, Artifact], rows: np.ndarray, names: list[str]) -> EmbeddingTable | None:
+    """The chances of appearance of some objects; None where nobody looked."""
+    from corkboard.vision.appearance import chances_matrix
+
+    looks = object_appearances(artifacts)
+    values = None if looks is None else chances_matrix([looks[row] for row in rows.tolist()])
+    return None if values is None else EmbeddingTable(names, values, artifacts[APPEARANCES].makes[0])
 
 
 def _crops(objects: FoundObjects, rows: Sequence[int], pictures: Pictures) -> list[np.ndarray]:

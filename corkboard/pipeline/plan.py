@@ -6,7 +6,7 @@ do is in :mod:`corkboard.pipeline.learned`.
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
     visual -> visual_index, objects -> look_index -> look_matcher
-    objects -> appearances, outfits -> outfit_model, scene_model
+    objects -> appearances, outfits -> outfit_model, scene_model (the first reads appearances, too)
     graphs -> neighbours; content, visual, neighbours -> multibisage
                           -> graph_index; -> searchsage -> itemsage
                           -> product_index, attributes                          4  + MultiBiSage
@@ -300,9 +300,9 @@ def _looks(settings: Settings) -> list[Step]:
             outfit_steps.APPEARANCES,
             outfit_steps.make_appearances,
             uncut,
-            None,
+            outfit_steps.AppearancesStepConfig.here(),
             (found,),
-            code=("corkboard.vision.appearance", *crops),
+            code=("corkboard.vision.appearance", "corkboard.vision.appearance_network", *crops),
             pictures=True,
         ),
         Step(outfits, outfit_steps.make_outfits, uncut, complete.mining, ("visual", found), code=learned_from, pictures=True),
@@ -311,7 +311,7 @@ def _looks(settings: Settings) -> list[Step]:
             outfit_steps.train_outfit_model,
             before_last_day,
             settings.shopping.outfit_model,
-            (found, outfits),
+            (found, outfit_steps.APPEARANCES, outfits),
             code=learned_from,
         ),
         Step(

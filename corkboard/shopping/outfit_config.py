@@ -27,8 +27,10 @@ class OutfitModelConfig(Section):
     """Share of hidden units left out in training."""
     input_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the numbers of what goes in that are left out in training."""
-    text_dropout: float = Field(default=0.3, ge=0, le=1)
-    """How often in training the second vector of a product is taken away: what is cut out of pictures has none."""
+    reads: Literal["appearance", "visual", "both"] = "appearance"
+    """What a release reads of pictures: how likely each pattern, shade and style is, the visual vector, or both."""
+    appearance_dropout: float = Field(default=0.3, ge=0, le=1)
+    """How often in training the chances are taken away where vectors are read, too."""
     loss: Literal["softmax", "triplet"] = "softmax"
     """Softmax over the candidates of a batch, or the hinge of one negative against the positive."""
     negatives: Literal["category", "any"] = "category"

@@ -1,12 +1,14 @@
 """The outfit model: which products go together, from their vectors and categories (after Complete The Look, KDD 2020, and CSA-Net).
 
-    [picture vector; text vector or "missing"; embedding of the category] -> layers -> length 1       the style vector s of a product
+    [what is known of its picture; embedding of the category] -> layers -> length 1                   the style vector s of a product
     z(i -> t) = sum over k of a_k(category of i, t) (s_i * mask_k) -> length 1                         what i asks of category t
     score of candidate j of category t = mean over the given items of z(i -> t) . s_j
 
 The mixture of masks depends on both categories, so shoes can ask for bags otherwise than for trousers: that they match a bag by their
 complement, say, which no single space can tell. Candidates have one vector whoever asks, and so there is one index a category; the query
-of several items is the mean of theirs. Vectors are computed without torch; training is in :mod:`corkboard.shopping.outfit_training`.
+of several items is the mean of theirs. What is known of a picture is how likely each pattern, shade and style is
+(:mod:`corkboard.vision.appearance`), the visual vector, or both; what is missing of it is a learned vector. Style vectors are computed
+without torch; training is in :mod:`corkboard.shopping.outfit_training`.
 
 Where we differ: CSA-Net reads candidates through the mixture, too, and keeps an index for every pair of categories. Masks may be negative.
 """
@@ -33,16 +35,28 @@ class OutfitModel:
     """A finished outfit model.
 
     ``categories`` are the names it knows, in the order of its rows; every other name has one row of its own, the last. ``visual`` and
-    ``text`` are the spaces of its inputs, ``text`` None where it reads pictures alone. ``weights`` are named as those of
+    ``appearance`` are the spaces of its inputs, None for what it does not read; one of them is there. ``weights`` are named as those of
     :class:`corkboard.shopping.outfit_network.OutfitNetwork`.
     """
 
     def __init__(
-        self, settings: OutfitModelConfig, categories: Sequence[str], visual: Space, text: Space | None, weights: Mapping[str, np.ndarray]
+        self,
+        settings: OutfitModelConfig,
+        categories: Sequence[str],
+        visual: Space | None,
+        appearance: Space | None,
+        weights: Mapping[str, np.ndarray],
     ):
-        self.settings, self.categories, self.visual, self.text = settings, list(categories), visual, text
+        if visual is None and appearance is None:
+            raise InputError("An outfit model reads visual vectors, chances of appearance, or both", found="neither")
+        self.settings, self.categories, self.visual, self.appearance = settings, list(categories), visual, appearance
         self.weights = {name: np.asarray(value, np.float32) for name, value in weights.items()}
         self._row_of = {name: row for row, name in enumerate(self.categories)}
+
+    @property
+    def reads(self) -> dict[str, Space]:
+        """The spaces of its inputs by name, in their order."""
+        return {name: space for name, space in (("visual", self.visual), ("appearance", self.appearance)) if space is not None}
 
     @property
     def dim(self) -> int:
@@ -63,18 +77,15 @@ class OutfitModel:
 
     # -------------------------------------------------------------------------------------------------------------- vectors
 
-    def encode(self, vectors: np.ndarray, categories: Sequence[str | None], text: np.ndarray | None = None) -> np.ndarray:
+    def encode(self, vectors: np.ndarray | None, categories: Sequence[str | None], appearance: np.ndarray | None = None) -> np.ndarray:
         """float32 ``(n, dim)`` style vectors of length 1.
 
-        ``vectors`` ``(n, width)`` of the space ``visual`` and ``text`` ``(n, width)`` of the space ``text``; a row of zeros is a vector
-        that is missing, and so are all where ``text`` is None. A product with neither has zeros: nothing can be said of it. Raises
-        :class:`InputError` for other widths.
+        ``vectors`` ``(n, width)`` of the space ``visual`` and ``appearance`` ``(n, width)`` of the space ``appearance``; what it does not
+        read is not looked at. A row of zeros is missing, and so are all of what is None. A product of which all is missing has zeros:
+        nothing can be said of it. Raises :class:`InputError` for other widths.
         """
-        rows = self.category_rows(categories)
-        inputs = [self._checked(vectors, "visual", len(rows))]
-        if self.text is not None:
-            width = len(self.weights["text.mean"])
-            inputs.append(self._checked(np.zeros((len(rows), width), np.float32) if text is None else text, "text", len(rows)))
+        rows, given = self.category_rows(categories), {"visual": vectors, "appearance": appearance}
+        inputs = [self._checked(given[name], name, len(rows)) for name in self.reads]
         out = np.empty((len(rows), self.dim), np.float32)
         for start in range(0, len(rows), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
@@ -82,9 +93,9 @@ class OutfitModel:
         out[~np.any([values.any(axis=1) for values in inputs], axis=0)] = 0.0
         return out
 
-    def candidates(self, vectors: np.ndarray, category: str, text: np.ndarray | None = None) -> np.ndarray:
+    def candidates(self, vectors: np.ndarray, category: str, appearance: np.ndarray | None = None) -> np.ndarray:
         """float32 ``(n, dim)``: what an index of the products of one category holds, their style vectors."""
-        return self.encode(vectors, [category] * len(vectors), text)
+        return self.encode(vectors, [category] * len(vectors), appearance)
 
     def query(self, styles: np.ndarray, categories: Sequence[str | None], targets: Sequence[str | None]) -> np.ndarray:
         """float32 ``(targets, dim)``: what items of style vectors ``styles`` ``(n, dim)`` and ``categories`` together ask of each category.
@@ -115,7 +126,7 @@ class OutfitModel:
 
     def _styles(self, inputs: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
         w, parts = self.weights, []
-        for name, values in zip(("visual", "text"), inputs, strict=False):
+        for name, values in zip(self.reads, inputs, strict=True):
             there = values.any(axis=1, keepdims=True)
             parts.append(np.where(there, (values - w[f"{name}.mean"]) * w[f"{name}.scale"], w[f"{name}.missing"]))
         x = np.concatenate([*parts, w["category"][rows]], axis=1)
@@ -125,17 +136,17 @@ class OutfitModel:
             x = np.maximum(x, 0.0) if layer + 1 < layers else x
         return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), _EPSILON)
 
-    def _checked(self, values: np.ndarray, name: str, count: int) -> np.ndarray:
-        values = np.asarray(values, np.float32)
+    def _checked(self, given: np.ndarray | None, name: str, count: int) -> np.ndarray:
         expected = (count, len(self.weights[f"{name}.mean"]))
+        values = np.zeros(expected, np.float32) if given is None else np.asarray(given, np.float32)
         if values.shape != expected:
-            raise InputError(f"The {name} vectors do not fit the outfit model", found=values.shape, expected=expected)
+            raise InputError(f"The {name} inputs do not fit the outfit model", found=values.shape, expected=expected)
         return values
 
     # ------------------------------------------------------------------------------------------------------------ artefacts
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """The arrays of an artefact, which makes ``space`` and requires ``visual`` and, where there is one, ``text``."""
+        """The arrays of an artefact, which makes ``space`` and requires all that ``reads`` names."""
         return dict(self.weights)
 
     @property
@@ -145,8 +156,7 @@ class OutfitModel:
             "kind": KIND,
             "settings": self.settings.model_dump(mode="json"),
             "categories": self.categories,
-            "visual": str(self.visual),
-            "text": None if self.text is None else str(self.text),
+            "reads": {name: str(space) for name, space in self.reads.items()},
         }
 
     @classmethod
@@ -155,6 +165,6 @@ class OutfitModel:
         config = artifact.config
         if config.get("kind") != KIND:
             raise ArtifactError("This artefact holds no outfit model", found=config.get("kind"), expected=KIND)
-        text = None if config["text"] is None else Space.parse(config["text"])
+        reads = {name: Space.parse(space) for name, space in config["reads"].items()}
         settings = OutfitModelConfig.model_validate(config["settings"])
-        return cls(settings, config["categories"], Space.parse(config["visual"]), text, artifact.tensors)
+        return cls(settings, config["categories"], reads.get("visual"), reads.get("appearance"), artifact.tensors)

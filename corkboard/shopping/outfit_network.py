@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ _LEAST_SPREAD = 1e-6
 
 
 class OutfitInput(nn.Module):
-    """One kind of vectors, each number at mean 0 and variance 1 over what is trained on; a missing vector is a learned one."""
+    """One kind of inputs, each number at mean 0 and variance 1 over what is trained on; a missing vector is a learned one."""
 
     mean: Tensor
     scale: Tensor
@@ -36,32 +36,34 @@ class OutfitInput(nn.Module):
 
 
 class OutfitNetwork(nn.Module):
-    """Vectors and categories to style vectors, and these to what they ask of a category.
+    """Inputs and categories to style vectors, and these to what they ask of a category.
 
-    ``inputs`` are the vectors that are trained on, ``(items, width)`` each, the visual ones first; rows of zeros are missing.
-    ``categories`` counts them with the unknown one.
+    ``inputs`` are what is trained on, by name, ``(items, width)`` each: "visual", "appearance" or both in this order; rows of zeros are
+    missing. ``categories`` counts them with the unknown one.
     """
 
-    def __init__(self, config: OutfitModelConfig, inputs: Sequence[np.ndarray], categories: int):
+    def __init__(self, config: OutfitModelConfig, inputs: Mapping[str, np.ndarray], categories: int):
         super().__init__()
-        self.config = config
-        self.visual = OutfitInput(inputs[0])
-        self.text = OutfitInput(inputs[1]) if len(inputs) > 1 else None
+        self.config, self.names = config, list(inputs)
+        for name, values in inputs.items():
+            self.add_module(name, OutfitInput(values))
         self.category = nn.Parameter(0.1 * torch.randn(categories, config.category_dim))
-        widths = [sum(part.shape[1] for part in inputs) + config.category_dim, *config.hidden, config.dim]
+        widths = [sum(part.shape[1] for part in inputs.values()) + config.category_dim, *config.hidden, config.dim]
         self.layers = nn.ModuleList([nn.Linear(before, after) for before, after in pairwise(widths)])
         if config.conditioned:
             self.masks = nn.Parameter(1 + 0.3 * torch.randn(config.masks, config.dim))
             self.attention = nn.Parameter(0.1 * torch.randn(categories, categories, config.masks))
 
-    def styles(self, inputs: Sequence[Tensor], category: Tensor) -> Tensor:
-        """``(n, dim)`` of length 1, from vectors ``(n, width)`` each and rows of categories int64 ``(n,)``."""
+    def styles(self, inputs: Mapping[str, Tensor], category: Tensor) -> Tensor:
+        """``(n, dim)`` of length 1, from inputs ``(n, width)`` each and rows of categories int64 ``(n,)``."""
         config, parts = self.config, []
-        for number, (part, values) in enumerate(zip((self.visual, self.text), inputs, strict=False)):
+        for name in self.names:
+            values = inputs[name]
             kept = values.any(dim=1)
-            if number and self.training:
-                kept = kept & (torch.rand(len(values)) >= config.text_dropout)
-            parts.append(functional.dropout(part(values, kept), config.input_dropout, self.training))
+            if name == "appearance" and len(self.names) > 1 and self.training:
+                kept = kept & (torch.rand(len(values)) >= config.appearance_dropout)
+            part = self.get_submodule(name)(values, kept)
+            parts.append(functional.dropout(part, config.input_dropout, self.training))
         x = torch.cat([*parts, self.category[category]], dim=1)
         for layer in self.layers[:-1]:
             x = functional.dropout(torch.relu(layer(x)), config.dropout, self.training)

@@ -7,7 +7,7 @@ whatever stands beside the anchor in another outfit, is no negative. The other l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,26 +36,27 @@ MIN_QUESTIONS = 40
 
 def train_outfits(
     outfits: pl.DataFrame,
-    visual: EmbeddingTable,
-    text: EmbeddingTable | None = None,
+    visual: EmbeddingTable | None,
+    appearance: EmbeddingTable | None = None,
     config: OutfitModelConfig | None = None,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> OutfitModel | None:
     """The outfit model of ``outfits``: outfit_id, item_id and category (a name or null), one row a place.
 
-    Ids are those of the tables; items in neither are left out. What is cut out of pictures has ids in ``visual`` alone. None where no
-    outfit has two known items of different categories: there is nothing to learn. The caller cuts in time.
+    ``visual`` are vectors of pictures, ``appearance`` chances of patterns, shades and styles; one of them may be None, and the model does
+    not read it. Ids are those of the tables; items in neither are left out. None where no outfit has two known items of different
+    categories: there is nothing to learn. The caller cuts in time.
     """
-    return OutfitTraining(outfits, visual, text, config or OutfitModelConfig(), seed).run(progress)
+    return OutfitTraining(outfits, visual, appearance, config or OutfitModelConfig(), seed).run(progress)
 
 
 @dataclass(frozen=True)
 class OutfitItems:
-    """What outfits are of: ids, vectors of each kind ``(n, width)`` with zeros where missing, and rows of ``categories`` int64 ``(n,)``."""
+    """What outfits are of: ids, inputs by name ``(n, width)`` with zeros where missing, and rows of ``categories`` int64 ``(n,)``."""
 
     ids: list[str]
-    inputs: list[np.ndarray]
+    inputs: dict[str, np.ndarray]
     categories: list[str]
     category: np.ndarray
 
@@ -63,15 +64,26 @@ class OutfitItems:
 class OutfitTraining:
     """One training run: outfits as rows of items, ordered pairs of them, and a step over pairs."""
 
-    def __init__(self, outfits: pl.DataFrame, visual: EmbeddingTable, text: EmbeddingTable | None, config: OutfitModelConfig, seed: int):
+    def __init__(
+        self,
+        outfits: pl.DataFrame,
+        visual: EmbeddingTable | None,
+        appearance: EmbeddingTable | None,
+        config: OutfitModelConfig,
+        seed: int,
+    ):
         missing = {"outfit_id", "item_id", "category"} - set(outfits.columns)
         if missing:
             raise InputError("Outfits lack columns", found=outfits.columns, expected=sorted(missing))
-        self.config, self.seed, self.visual, self.text = config, seed, visual, text
-        tables = [table for table in (visual, text) if table is not None]
-        known = np.any([table.rows(outfits["item_id"].to_list()) >= 0 for table in tables], axis=0)
+        self.config, self.seed = config, seed
+        self.tables = {name: table for name, table in (("visual", visual), ("appearance", appearance)) if table is not None}
+        if not self.tables:
+            raise InputError(
+                "There is nothing to read of items", found="no table", expected="visual vectors, chances of appearance, or both"
+            )
+        known = np.any([table.rows(outfits["item_id"].to_list()) >= 0 for table in self.tables.values()], axis=0)
         places = outfits.filter(pl.Series(known, dtype=pl.Boolean))
-        self.items = _items(places, tables)
+        self.items = _items(places, self.tables)
         row_of = {item_id: row for row, item_id in enumerate(self.items.ids)}
         rows = np.array([row_of[item_id] for item_id in places["item_id"].to_list()], np.int64)
         whole = Outfits.of(places["outfit_id"].to_list(), rows)
@@ -91,7 +103,7 @@ class OutfitTraining:
             return None
         with seeded(self.seed, "outfits", "start"):
             self.network = OutfitNetwork(self.config, self.items.inputs, len(self.items.categories) + 1)
-        self.inputs = [torch.from_numpy(part) for part in self.items.inputs]
+        self.inputs = {name: torch.from_numpy(part) for name, part in self.items.inputs.items()}
         self.category = torch.from_numpy(self.items.category)
         validate = self.fitb if len(self.questions) >= MIN_QUESTIONS else None
         self.step = 0
@@ -100,8 +112,8 @@ class OutfitTraining:
 
     def model(self) -> OutfitModel:
         """The model as it stands."""
-        text = None if self.text is None else self.text.space
-        return OutfitModel(self.config, self.items.categories, self.visual.space, text, self.network.tensors())
+        spaces = {name: table.space for name, table in self.tables.items()}
+        return OutfitModel(self.config, self.items.categories, spaces.get("visual"), spaces.get("appearance"), self.network.tensors())
 
     def fitb(self) -> float:
         """The share of held-out questions that are answered rightly."""
@@ -165,7 +177,7 @@ class OutfitTraining:
 
     def _styles(self, rows: np.ndarray) -> Tensor:
         places = torch.from_numpy(rows)
-        return self.network.styles([part[places] for part in self.inputs], self.category[places])
+        return self.network.styles({name: part[places] for name, part in self.inputs.items()}, self.category[places])
 
 
 def ordered_pairs(outfits: Outfits, category: np.ndarray, cap: int) -> tuple[np.ndarray, np.ndarray]:
@@ -183,9 +195,9 @@ def ordered_pairs(outfits: Outfits, category: np.ndarray, cap: int) -> tuple[np.
     return pairs, np.minimum(cap, count) / count
 
 
-def model_scorer(model: OutfitModel, inputs: list[np.ndarray], categories: list[str | None]) -> Scorer:
-    """The model as a scorer of rows of ``inputs``, whose category names are ``categories``; wanted categories are the model's rows."""
-    styles = model.encode(inputs[0], categories, inputs[1] if len(inputs) > 1 else None)
+def model_scorer(model: OutfitModel, inputs: Mapping[str, np.ndarray], categories: list[str | None]) -> Scorer:
+    """The model as a scorer of rows of ``inputs`` (by name), whose category names are ``categories``; wanted categories are its rows."""
+    styles = model.encode(inputs.get("visual"), categories, inputs.get("appearance"))
     rows = model.category_rows(categories)
 
     def score(given: np.ndarray, category: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -199,13 +211,13 @@ def model_scorer(model: OutfitModel, inputs: list[np.ndarray], categories: list[
     return score
 
 
-def _items(places: pl.DataFrame, tables: list[EmbeddingTable]) -> OutfitItems:
+def _items(places: pl.DataFrame, tables: Mapping[str, EmbeddingTable]) -> OutfitItems:
     known = places.unique("item_id", keep="first", maintain_order=True)
     ids = known["item_id"].to_list()
     categories = sorted(set(known["category"].drop_nulls().to_list()))
     row_of = {name: row for row, name in enumerate(categories)}
     rows = np.array([row_of.get(name, len(categories)) for name in known["category"].to_list()], np.int64)
-    return OutfitItems(ids, [table.lookup(ids)[0] for table in tables], categories, rows)
+    return OutfitItems(ids, {name: table.lookup(ids)[0] for name, table in tables.items()}, categories, rows)
 
 
 def _beside(outfits: Outfits, items: int) -> sp.csr_matrix:

@@ -4,13 +4,11 @@
     appearance(crops)[0].guesses["pattern"]  Guess("striped", 0.93)
 
 Colours are computed from pixels, without training: the middle of the crop, less a ground that is flat, in OKLCH (Ottosson, 2020), where
-equal steps look equal; a name belongs to a range of hues, and to a range of lightness where there is hardly any hue. Pattern and style are
-linear on what the layers of the trunk that comes with the package say of textures, fitted on rendered products beyond any world, with
-confidences that are calibrated on products that the fit has not seen. The values that they know stand in the file of the weights.
-
-Textures are means and deviations of every layer's map, and the products of pairs of channels of the second layer (Gatys et al., CVPR 2016)
-at 96 px: on 500 products in catalogue pictures these tell .65 of twelve styles and .55 of six patterns after a fit on 2,200; the trunk's
-own output at 48 px, which was trained to find products, .35 and .41.
+equal steps look equal; a name belongs to a range of hues, and to a range of lightness where there is hardly any hue. Pattern, shade and
+style are told by a small network (:mod:`corkboard.vision.appearance_network`) that was trained on rendered products beyond any world, in
+catalogue, web and camera pictures and as crops of scenes and collages, with confidences that are calibrated on products that it has not
+seen. The values that it knows stand in the file of the weights. How likely each value is says more than the likeliest one: these chances
+are what the outfit model reads.
 """
 
 from __future__ import annotations
@@ -18,22 +16,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
+from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from corkboard.artifacts import write_atomically
+from corkboard.artifacts import Space, write_atomically
 from corkboard.errors import ArtifactError, InputError, NotFound
 
-if TYPE_CHECKING:
-    from corkboard.vision.encoder import Trunk
-
 FILE = "appearance.safetensors"
+FACETS = ("pattern", "shade", "style")
+"""What the reader that comes with the package tells chances of, in their order."""
 HEADS = ("pattern", "style")
-"""What is guessed of a thing."""
+"""What is guessed of a thing in words; colours say more than a shade."""
+SPACE = "appearance"
+"""Name of the space of chances."""
 HUES: tuple[tuple[str, float], ...] = (
     ("pink", 356.0), ("red", 24.0), ("coral", 39.0), ("orange", 60.0), ("yellow", 95.0), ("lime", 123.0), ("green", 147.0),
     ("teal", 192.0), ("sky blue", 230.0), ("blue", 260.0), ("violet", 289.0), ("purple", 320.0),
@@ -42,15 +42,16 @@ HUES: tuple[tuple[str, float], ...] = (
 NEUTRALS = ("black", "grey", "white", "beige", "brown")
 """Names of what has hardly any hue; brown is dark orange."""
 COLOUR_NAMES = (*(name for name, _ in HUES), *NEUTRALS)
-SIDE = 96
-"""Pictures are brought to this side, px, for the heads."""
+SIDE = 64
+"""Pictures are brought to this side, px, for the network."""
 _PIXELS = 48
 """About so many pixels a side are counted for the colours."""
 _MIDDLE = 0.7
 """Share of the side that is looked at."""
-_AT_ONCE = 64
 _NEAR = 0.035
 """Distance in OKLab within which a pixel is of the ground."""
+_PARTS = ("weight", "bias", "mean", "scale")
+_NETWORK = "network/"
 _FLAT = 0.6
 """A ground is flat where so much of the edge is near its median."""
 _LEAST_THING = 0.08
@@ -80,7 +81,9 @@ class Appearance:
     colours: tuple[Colour, ...]
     """The colours that cover most of it, at most three, falling by share; none where there was nothing but ground."""
     guesses: Mapping[str, Guess] = field(default_factory=dict)
-    """The likeliest value of each head: ``pattern`` and ``style``."""
+    """The likeliest value of each of :data:`HEADS`."""
+    chances: tuple[float, ...] = ()
+    """How likely each value of each facet is, as :meth:`AppearanceReader.chances` has them; () where nobody could tell."""
 
 
 # --------------------------------------------------------------------------------------------------------------- colours
@@ -177,23 +180,57 @@ class LinearHead:
         inputs = np.asarray(inputs, np.float32)
         if inputs.ndim != 2 or inputs.shape[1] != len(self.mean):
             raise InputError("A head reads other numbers", found=inputs.shape, expected=f"(n, {len(self.mean)})")
-        logits = ((inputs - self.mean) / self.scale @ self.weight + self.bias) / self.temperature
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+        return chances_of((inputs - self.mean) / self.scale @ self.weight + self.bias, self.temperature)
 
 
-def save_heads(heads: Mapping[str, LinearHead], file: Path, notes: Mapping[str, Any] | None = None) -> None:
-    """Write heads as safetensors, atomically; ``notes`` (JSON) say what they were made of and what they are worth."""
+def chances_of(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """float32 (n, classes), rows summing to 1: the softmax of ``logits`` over ``temperature``."""
+    shares = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
+    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FacetWeights:
+    """The network that tells facets, as it is kept."""
+
+    names: dict[str, tuple[str, ...]]
+    """By facet, what its values are called; in this order are the chances."""
+    temperatures: tuple[float, ...]
+    """What the logits of each facet are divided by."""
+    side: int
+    """Side of the pictures that it reads, px."""
+    tensors: dict[str, np.ndarray]
+    """Of :class:`corkboard.vision.appearance_network.AppearanceNetwork`, float16."""
+
+    @cached_property
+    def version(self) -> str:
+        """12 hex digits over all that decides the chances."""
+        found = blake2b(json.dumps([self.names, self.temperatures, self.side]).encode(), digest_size=6)
+        for name, values in sorted(self.tensors.items()):
+            found.update(f"{name}{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+        return found.hexdigest()
+
+
+def save_appearance(
+    file: Path, heads: Mapping[str, LinearHead], facets: FacetWeights | None = None, notes: Mapping[str, Any] | None = None
+) -> None:
+    """Write heads and the network as safetensors, atomically; ``notes`` (JSON) say what they were made of and what they are worth."""
     from safetensors.numpy import save
 
     tensors = {f"{name}/{part}": np.ascontiguousarray(getattr(head, part), np.float32)
-               for name, head in heads.items() for part in ("weight", "bias", "mean", "scale")}  # fmt: skip
-    facts = {name: {"names": head.names, "temperature": head.temperature} for name, head in heads.items()}
-    write_atomically(Path(file), save(tensors, {"appearance": json.dumps({"heads": facts, "notes": dict(notes or {})}, sort_keys=True)}))
+               for name, head in heads.items() for part in _PARTS}  # fmt: skip
+    told: dict[str, Any] = {"heads": {name: {"names": head.names, "temperature": head.temperature} for name, head in heads.items()}}
+    if facets is not None:
+        tensors |= {_NETWORK + name: values for name, values in facets.tensors.items()}
+        told["facets"] = {"names": list(facets.names.items()), "temperatures": facets.temperatures, "side": facets.side}
+    write_atomically(Path(file), save(tensors, {"appearance": json.dumps(told | {"notes": dict(notes or {})}, sort_keys=True)}))
 
 
-def load_heads(file: Path) -> tuple[dict[str, LinearHead], dict[str, Any]]:
-    """Heads and notes of :func:`save_heads`. Raises :class:`NotFound` without a file, :class:`ArtifactError` where it is another one."""
+def load_appearance(file: Path) -> tuple[dict[str, LinearHead], FacetWeights | None, dict[str, Any]]:
+    """Heads, network and notes of :func:`save_appearance`.
+
+    Raises :class:`NotFound` without a file, :class:`ArtifactError` where it is another one.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not Path(file).is_file():
@@ -201,23 +238,32 @@ def load_heads(file: Path) -> tuple[dict[str, LinearHead], dict[str, Any]]:
     try:
         with safe_open(file, "numpy") as tensors:
             facts = json.loads((tensors.metadata() or {})["appearance"])
-            parts = ("weight", "bias", "mean", "scale")
-            heads = {name: LinearHead(tuple(of["names"]), **{p: tensors.get_tensor(f"{name}/{p}") for p in parts},
+            heads = {name: LinearHead(tuple(of["names"]), **{p: tensors.get_tensor(f"{name}/{p}") for p in _PARTS},
                                       temperature=float(of["temperature"])) for name, of in facts["heads"].items()}  # fmt: skip
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ArtifactError(f"{file} holds no heads: {error!r}", expected="safetensors that save_heads has written") from None
-    return heads, facts["notes"]
+            facets, of = None, facts.get("facets")
+            if of is not None:
+                kept = {name[len(_NETWORK) :]: tensors.get_tensor(name) for name in sorted(tensors.keys()) if name.startswith(_NETWORK)}
+                facets = FacetWeights({k: tuple(v) for k, v in of["names"]}, tuple(of["temperatures"]), int(of["side"]), kept)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{file} holds nothing of appearance: {error!r}", expected="safetensors of save_appearance") from None
+    return heads, facets, facts["notes"]
 
 
 def built_in_file() -> Path:
-    """Where the heads lie that come with the package."""
+    """Where the weights lie that come with the package."""
     return Path(__file__).parent / "weights" / FILE
 
 
 @cache
 def built_in_heads() -> dict[str, LinearHead]:
-    """The heads that come with the package: ``pattern`` and ``style`` on its trunk, ``picture`` on statistics of pictures."""
-    return load_heads(built_in_file())[0]
+    """The linear heads that come with the package: ``picture``, on statistics of pictures."""
+    return load_appearance(built_in_file())[0]
+
+
+def built_in_version() -> str:
+    """What :attr:`AppearanceReader.version` of :func:`built_in_reader` is; empty where this copy of the package has no weights."""
+    facets = load_appearance(built_in_file())[1] if built_in_file().is_file() else None
+    return "" if facets is None else facets.version
 
 
 def fitted_head(
@@ -264,31 +310,49 @@ def _least(parameters: list[Any], loss_of: Callable[[], Any]) -> None:
 
 
 class AppearanceReader:
-    """Colours by pixels, and the heads ``pattern`` and ``style`` on what ``features`` says of pictures.
+    """Colours by pixels, and how likely each value of each facet is by what ``tell`` says of pictures.
 
-    ``features`` takes uint8 ``(n, 96, 96, 3)`` to float32 ``(n, width)``.
+    ``names`` has the values of each facet; ``tell`` takes uint8 ``(n, 64, 64, 3)`` to float32 ``(n, width)``, the chances of all values,
+    facet after facet, those of one facet adding up to 1. ``version`` names what decides them.
     """
 
-    def __init__(self, heads: Mapping[str, LinearHead], features: Callable[[np.ndarray], np.ndarray]):
-        self.heads = {name: head for name, head in heads.items() if name in HEADS}
-        self.features = features
+    def __init__(self, names: Mapping[str, Sequence[str]], tell: Callable[[np.ndarray], np.ndarray], version: str = ""):
+        self.names, self.version, self._tell = {facet: tuple(values) for facet, values in names.items()}, version, tell
 
-    def read(self, crops: Sequence[np.ndarray] | np.ndarray) -> list[Appearance]:
-        """One a crop, each uint8 ``(height, width, 3)`` of any size."""
+    @property
+    def width(self) -> int:
+        """Values of all facets together."""
+        return sum(map(len, self.names.values()))
+
+    @property
+    def space(self) -> Space:
+        """The space of the chances."""
+        return Space(SPACE, self.version)
+
+    def chances(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """float32 ``(n, width)``: how likely each value of each facet is, of crops uint8 ``(height, width, 3)`` of any size."""
         from corkboard.vision.images import resized
 
         if not len(crops):
-            return []
-        small = np.concatenate([resized(np.asarray(crop)[None], SIDE) for crop in crops])
-        return self.read_with(crops, self.features(small))
+            return np.zeros((0, self.width), np.float32)
+        return self._tell(np.concatenate([resized(np.asarray(crop)[None], SIDE) for crop in crops]))
 
-    def read_with(self, crops: Sequence[np.ndarray] | np.ndarray, features: np.ndarray) -> list[Appearance]:
-        """As :meth:`read`, where the features are there already."""
-        colours = [colours_of(_small(crop)) for crop in crops]
-        posteriors = {name: head.posteriors(features) for name, head in self.heads.items()}
-        best = {name: shares.argmax(axis=1) for name, shares in posteriors.items()}
+    def read(self, crops: Sequence[np.ndarray] | np.ndarray) -> list[Appearance]:
+        """One a crop, each uint8 ``(height, width, 3)`` of any size."""
+        return self.read_with(crops, self.chances(crops))
+
+    def read_with(self, crops: Sequence[np.ndarray] | np.ndarray, chances: np.ndarray) -> list[Appearance]:
+        """As :meth:`read`, where the chances are there already."""
+        colours, begin, parts = [colours_of(_small(crop)) for crop in crops], 0, {}
+        for facet, values in self.names.items():
+            parts[facet], begin = chances[:, begin : begin + len(values)], begin + len(values)
+        best = {facet: part.argmax(axis=1) for facet, part in parts.items() if facet in HEADS}
         return [
-            Appearance(of, {name: Guess(self.heads[name].names[at[k]], float(posteriors[name][k, at[k]])) for name, at in best.items()})
+            Appearance(
+                of,
+                {facet: Guess(self.names[facet][at[k]], float(parts[facet][k, at[k]])) for facet, at in best.items()},
+                tuple(np.asarray(chances[k], np.float32).tolist()),
+            )
             for k, of in enumerate(colours)
         ]
 
@@ -299,45 +363,32 @@ def _small(crop: np.ndarray) -> np.ndarray:
     return np.asarray(crop)[:: steps[0], :: steps[1]]
 
 
-def texture_features(trunk: Trunk, images: np.ndarray) -> np.ndarray:
-    """float32 ``(n, width)`` of uint8 ``(n, height, width, 3)``: what the layers of a convolutional trunk say of textures at 96 px.
+def reader_of(facets: FacetWeights) -> AppearanceReader:
+    """The reader with this network. Raises :class:`ArtifactError` where its tensors do not fit."""
+    from corkboard.vision.appearance_network import logits_of, restored
 
-    Raises :class:`InputError` for a trunk of another kind.
-    """
-    import torch
+    counts = {facet: len(values) for facet, values in facets.names.items()}
+    try:
+        network = restored(counts, facets.side, facets.tensors).served()
+    except RuntimeError as error:
+        raise ArtifactError(f"The tensors are of another network: {error}", expected=f"one of {counts}") from None
+    ends = np.cumsum(list(counts.values()))[:-1]
 
-    from corkboard.vision.cnn import ConvTrunk
-    from corkboard.vision.images import resized, to_tensor
+    def tell(images: np.ndarray) -> np.ndarray:
+        logits = np.split(logits_of(network, images), ends, axis=1)
+        return np.concatenate([chances_of(part, heat) for part, heat in zip(logits, facets.temperatures, strict=True)], axis=1)
 
-    if not isinstance(trunk, ConvTrunk):
-        raise InputError("Textures are read from the layers of a convolutional trunk", found=type(trunk).__name__)
-    served, found = trunk.served(), []
-    assert isinstance(served, ConvTrunk)
-    with torch.inference_mode():
-        for start in range(0, len(images), _AT_ONCE):
-            maps = [to_tensor(resized(images[start : start + _AT_ONCE], SIDE), trunk.mean, trunk.std)]
-            for block in served.blocks:
-                maps.append(block(maps[-1]))
-            flat = maps[2].flatten(2)
-            first, second = torch.triu_indices(flat.shape[1], flat.shape[1])
-            together = (flat @ flat.transpose(1, 2) / flat.shape[2])[:, first, second].clamp(min=0).log1p()
-            parts = [part for of in maps[1:] for part in (of.mean((2, 3)), of.std((2, 3)))]
-            found.append(torch.cat([*parts, together], dim=1).numpy())
-    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+    return AppearanceReader(facets.names, tell, facets.version)
 
 
 @cache
 def built_in_reader() -> AppearanceReader:
-    """The reader on the trunk and the heads that come with the package. Raises :class:`NotFound` where this copy has none of them."""
-    from corkboard.vision.encoder import digest
-    from corkboard.vision.trunk import built_in_trunk
-
-    trunk = built_in_trunk()
-    heads, notes = load_heads(built_in_file())
-    if notes.get("trunk") != digest(trunk.state_dict()):
+    """The reader that comes with the package. Raises :class:`NotFound` where this copy has no weights of it."""
+    facets = load_appearance(built_in_file())[1]
+    if facets is None:
         hint = "Make them again: `corkboard experiment appearance`."
-        raise ArtifactError("The heads of appearance are of another trunk", found=notes.get("trunk"), hint=hint)
-    return AppearanceReader(heads, lambda images: texture_features(trunk, images))
+        raise NotFound("There is no network in the weights of appearance", found=str(built_in_file()), hint=hint)
+    return reader_of(facets)
 
 
 def appearance(crops: Sequence[np.ndarray] | np.ndarray) -> list[Appearance]:
@@ -346,7 +397,10 @@ def appearance(crops: Sequence[np.ndarray] | np.ndarray) -> list[Appearance]:
 
 
 def appearance_table(ids: Sequence[str], appearances: Sequence[Appearance]) -> pl.DataFrame:
-    """One row an id: item_id, colours and shares (lists), and a value and a confidence for each of :data:`HEADS`, null where unknown."""
+    """One row an id: its id, colours and shares (lists), a value and a confidence for each of :data:`HEADS`, null where unknown.
+
+    ``chances`` are lists, empty where nobody could tell.
+    """
     columns: dict[str, Any] = {
         "item_id": list(ids),
         "colours": [[colour.name for colour in one.colours] for one in appearances],
@@ -358,7 +412,8 @@ def appearance_table(ids: Sequence[str], appearances: Sequence[Appearance]) -> p
         columns[name] = [None if guess is None else guess.value for guess in guesses]
         columns[f"{name}_confidence"] = [None if guess is None else guess.confidence for guess in guesses]
         schema |= {name: pl.String, f"{name}_confidence": pl.Float32}
-    return pl.DataFrame(columns, schema=schema)
+    columns["chances"] = [list(one.chances) for one in appearances]
+    return pl.DataFrame(columns, schema=schema | {"chances": pl.List(pl.Float32)})
 
 
 def read_appearances(table: pl.DataFrame) -> list[Appearance]:
@@ -366,5 +421,17 @@ def read_appearances(table: pl.DataFrame) -> list[Appearance]:
     found = []
     for row in table.iter_rows(named=True):
         guesses = {name: Guess(row[name], row[f"{name}_confidence"]) for name in HEADS if row[name] is not None}
-        found.append(Appearance(tuple(map(Colour, row["colours"], row["shares"])), guesses))
+        found.append(Appearance(tuple(map(Colour, row["colours"], row["shares"])), guesses, tuple(row["chances"])))
     return found
+
+
+def chances_matrix(appearances: Sequence[Appearance]) -> np.ndarray | None:
+    """float32 ``(n, width)``: the chances of each, zeros where nobody could tell; None where that is so of all.
+
+    Raises :class:`InputError` where some are of other facets than others.
+    """
+    widths = sorted({len(one.chances) for one in appearances if one.chances})
+    if len(widths) > 1:
+        raise InputError("Chances are of other facets", found=widths, expected="one width")
+    missing = (0.0,) * widths[0] if widths else ()
+    return np.array([one.chances or missing for one in appearances], np.float32) if widths else None

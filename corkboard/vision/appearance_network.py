@@ -3,14 +3,15 @@
     pixels -> blocks -> means and deviations of the maps of all but the first, and for each head a mean weighted by where it looks
            -> batch norm -> linear -> logits of each facet
 
-Means and deviations of early maps tell stripes from dots where they lie in the picture does not matter (in the spirit of Gatys et al.,
-CVPR 2016); a mean that a head weights for itself (Ilse et al., ICML 2018) leaves out what stands beside the thing. The trunk begins as the
-one that comes with the package, which was trained to find products at 48 px and pools away what is asked for here, and learns with the rest.
+Means and deviations of early maps tell stripes from dots, wherever they lie in the picture (in the spirit of Gatys et al., CVPR 2016); a
+mean that a head weights for itself (Ilse et al., ICML 2018) leaves out what stands beside the thing. The trunk begins as the one that comes
+with the package, which was trained to find products at 48 px and pools away what is asked for here, and learns with the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from corkboard.learning.config import TrainingConfig
-from corkboard.learning.training import seeded, train
+from corkboard.learning.training import train
 from corkboard.vision.cnn import ConvTrunk, fold_batch_norm
 from corkboard.vision.config import TrunkConfig
 from corkboard.vision.images import resized, to_tensor
@@ -89,24 +90,21 @@ def logits_of(network: AppearanceNetwork, images: np.ndarray) -> np.ndarray:
 
 
 def fit_network(
+    network: AppearanceNetwork,
     images: np.ndarray,
     truth: np.ndarray,
-    classes: Mapping[str, int],
-    trunk: ConvTrunk | None,
     config: TrainingConfig,
     batch: int,
     smoothing: float,
     seed: int,
     progress: Callable[[Progress], None] | None = None,
-) -> AppearanceNetwork:
-    """A network trained on ``images`` uint8 ``(n, side, side, 3)`` and ``truth`` int64 ``(n, heads)``, which values they show.
+) -> None:
+    """Train ``network`` on ``images`` uint8 ``(n, side, side, 3)`` and ``truth`` int64 ``(n, heads)``, which values they show.
 
     Where a value is -1 the facet does not show, and all of its values should seem alike. ``smoothing`` is the share of each target that is
     spread over all values. Pictures are mirrored and moved a little. Reads ``images`` some at a time: they may be mapped.
     """
-    with seeded(seed, "appearance", "start"):
-        network = AppearanceNetwork(classes, images.shape[1], trunk)
-    counts, wanted = list(classes.values()), torch.from_numpy(np.asarray(truth, np.int64))
+    counts, wanted = list(network.classes.values()), torch.from_numpy(np.asarray(truth, np.int64))
 
     def loss_of(draw: np.random.Generator) -> Tensor:
         rows = draw.integers(0, len(images), batch)
@@ -116,7 +114,6 @@ def fit_network(
                    for k, (of, count) in enumerate(zip(logits, counts, strict=True)))  # fmt: skip
 
     train(network, loss_of, config, seed, progress=progress)
-    return network.eval()
 
 
 def targets(values: Tensor, classes: int, smoothing: float) -> Tensor:
@@ -137,7 +134,7 @@ def moved(images: np.ndarray, draw: np.random.Generator) -> np.ndarray:
 def temperatures(logits: np.ndarray, truth: np.ndarray, counts: Sequence[int]) -> list[float]:
     """For each head what its logits are divided by to make ``truth`` int64 ``(n, heads)`` likeliest, by golden section."""
     found, ends = [], np.cumsum([0, *counts])
-    for k, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for k, (begin, end) in enumerate(pairwise(ends.tolist())):
         there = truth[:, k] >= 0
         part, values = torch.from_numpy(logits[there, begin:end]), torch.from_numpy(truth[there, k])
         low, high, share = np.log(0.1), np.log(10.0), (5**0.5 - 1) / 2

@@ -94,12 +94,18 @@ def test_empty_artefacts_are_read_as_none(tmp_path):
     assert outfit_steps.product_appearances(empty) == {}
 
 
-def test_appearances_are_in_the_order_of_the_objects(told, tmp_path, monkeypatch):
-    reader = AppearanceReader({}, lambda images: np.zeros((len(images), 0)))
+def looked_at(told: dict[str, Artifact], monkeypatch) -> Made:
+    """Appearances, with the mean of each channel for chances."""
+    reader = AppearanceReader({"shade": ("red", "green", "blue")}, lambda images: images.mean(axis=(1, 2)).astype(np.float32) / 255, "told")
     monkeypatch.setattr("corkboard.vision.appearance.built_in_reader", lambda: reader)
     monkeypatch.setattr("corkboard.vision.appearance.built_in_file", lambda: Path(__file__))
-    made = outfit_steps.make_appearances(given(told))
+    return outfit_steps.make_appearances(given(told))
+
+
+def test_appearances_are_in_the_order_of_the_objects(told, tmp_path, monkeypatch):
+    made = looked_at(told, monkeypatch)
     assert made.metrics["objects"] == 6 * COUNT
+    assert [str(space) for space in made.makes] == ["appearance@told"]
     artifacts = {"appearances": kept(tmp_path, "appearances", made)}
     whole = outfit_steps.object_appearances(artifacts)
     assert len(whole) == 6 * COUNT
@@ -122,11 +128,33 @@ def test_the_outfit_model_learns_from_what_was_there_before_its_cut(told, tmp_pa
     mined(told, tmp_path, monkeypatch)
     config = OutfitModelConfig(dim=4, hidden=(8,), batch=16, training=FEW)
     made = outfit_steps.train_outfit_model(given(told, config, [f"{k:03d}" for k in range(25)]))
-    assert made.metrics == {"outfits": 25}
+    assert made.metrics == {"outfits": 25, "reads": ["visual"]}  # nobody has looked at the objects
     model = outfit_steps.outfit_model({"outfit_model": kept(tmp_path, "outfit_model", made)})
     assert model.encode(np.ones((2, 3), np.float32), ["hat", "bag"]).shape == (2, 4)
     few = outfit_steps.train_outfit_model(given(told, config, ["000"]))
     assert few.metrics == {"too_little": True, "outfits": 1}
+
+
+def test_the_outfit_model_reads_what_it_is_told_to(told, tmp_path, monkeypatch):
+    mined(told, tmp_path, monkeypatch)
+    told["appearances"] = kept(tmp_path, "appearances", looked_at(told, monkeypatch))
+    for reads, names in (("appearance", ["appearance"]), ("visual", ["visual"]), ("both", ["visual", "appearance"])):
+        config = OutfitModelConfig(dim=4, hidden=(8,), batch=16, training=FEW, reads=reads)
+        made = outfit_steps.train_outfit_model(given(told, config, [f"{k:03d}" for k in range(25)]))
+        assert made.metrics["reads"] == names
+        assert [space.name for space in made.requires] == [{"visual": made.requires[0].name, "appearance": "appearance"}[n] for n in names]
+        model = outfit_steps.outfit_model({"outfit_model": kept(tmp_path, f"outfit_model_{reads}", made)})
+        chances = np.full((1, 3), 0.5, np.float32)
+        assert model.encode(np.ones((1, 3), np.float32), ["hat"], chances).any()
+        assert model.encode(None, ["hat"], chances).any() == ("appearance" in names)
+
+
+def test_the_key_of_appearances_holds_the_digest_of_the_weights(monkeypatch):
+    from corkboard.vision.appearance import built_in_version
+
+    assert outfit_steps.AppearancesStepConfig.here().weights == built_in_version() != ""
+    monkeypatch.setattr("corkboard.vision.appearance.built_in_file", lambda: Path("nowhere"))
+    assert outfit_steps.AppearancesStepConfig.here().weights == ""
 
 
 def test_the_scene_model_learns_from_products_that_are_matched_and_cut_out(told, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from corkboard.artifacts import write_artifact
 from corkboard.errors import SpaceMismatch
 from corkboard.lake.pictures.reading import Pictures
+from corkboard.shopping import object_cache
 from corkboard.shopping.config import ObjectsConfig
 from corkboard.shopping.object_cache import FILES_KEPT
 from corkboard.shopping.objects import (
@@ -102,6 +103,18 @@ def test_what_was_cut_off_is_made_again_and_old_files_go(lake):
     for n in range(FILES_KEPT + 2):
         find_objects(table, pictures, ToldDetector(DETECTOR, f"{n:012d}"), ColourEncoder())
     assert len(list((pictures.store.folder / "objects").iterdir())) == FILES_KEPT
+
+
+def test_what_other_code_found_is_not_read(lake, monkeypatch):
+    pictures, _, table = lake
+    for change, expected in (("DETECTED_BY", 4), ("CROPPED_BY", 0)):
+        find_objects(table, pictures, ToldDetector(DETECTOR), ColourEncoder())
+        monkeypatch.setattr(object_cache, change, 2)
+        detector = ToldDetector(DETECTOR)
+        find_objects(table, pictures, detector, ColourEncoder())
+        assert detector.seen == expected
+    assert len(list((pictures.store.folder / "objects").iterdir())) == 2
+    assert len(list((pictures.store.folder / "crops").iterdir())) == 2
 
 
 def test_what_the_lake_knows_counts_instead_of_what_is_detected(lake):

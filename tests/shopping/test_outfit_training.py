@@ -74,7 +74,7 @@ def fitb_of(**changes):
     asked, others = ruled(120, seed=1)
     names = asked["category"].to_list()
     outfits = Outfits.of(asked["outfit_id"].to_list(), np.arange(len(asked)))
-    score = model_scorer(model, [others.vectors], names)
+    score = model_scorer(model, {"visual": others.vectors}, names)
     return outfit_figures(score, outfits, model.category_rows(names), 0, pools=False)[FITB].value
 
 
@@ -92,15 +92,15 @@ def test_the_same_seed_gives_the_same_model():
 
 def test_items_of_either_table_are_learned_from_and_unknown_ones_left_out():
     learned, table = ruled(60)
-    text = EmbeddingTable(["i0", "elsewhere"], np.ones((2, 3), np.float32), Space("content", "1"))
+    chances = EmbeddingTable(["i0", "elsewhere"], np.ones((2, 3), np.float32), Space("appearance", "1"))
     more = pl.concat([learned, pl.DataFrame({"outfit_id": ["o0", "o0"], "item_id": ["elsewhere", "nowhere"], "category": [None, "hat"]})])
     quick = SMALL.model_copy(update={"training": SHORT.model_copy(update={"steps": 5})})
-    run = OutfitTraining(more, table, text, quick, 0)
+    run = OutfitTraining(more, table, chances, quick, 0)
     model = run.run()
     assert run.items.ids[-1] == "elsewhere"
     assert len(run.items.ids) == len(table) + 1
     assert run.items.category[-1] == len(run.items.categories)
-    assert model.text == Space("content", "1")
+    assert model.reads == {"visual": table.space, "appearance": Space("appearance", "1")}
 
 
 def test_nothing_to_learn_from_is_no_model():
@@ -110,3 +110,5 @@ def test_nothing_to_learn_from_is_no_model():
     assert train_outfits(alone.clear(), table, None, SMALL) is None
     with pytest.raises(InputError, match="lack columns"):
         train_outfits(alone.drop("category"), table, None, SMALL)
+    with pytest.raises(InputError, match="nothing to read"):
+        train_outfits(alone, None, None, SMALL)

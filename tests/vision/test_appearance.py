@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 from corkboard.errors import ArtifactError, InputError, NotFound
+from corkboard.learning.config import TrainingConfig
 from corkboard.vision import appearance as module
 from corkboard.vision.appearance import (
     COLOUR_NAMES,
+    FACETS,
     Appearance,
     AppearanceReader,
     Colour,
+    FacetWeights,
     Guess,
     LinearHead,
     appearance_table,
+    chances_matrix,
+    chances_of,
     colour_names,
     colours_of,
     fitted_head,
-    load_heads,
+    load_appearance,
     oklab,
     read_appearances,
-    save_heads,
+    reader_of,
+    save_appearance,
 )
+from corkboard.vision.appearance_network import AppearanceNetwork, fit_network, logits_of, moved, targets, temperatures
 
 
 def on_ground(thing, ground=(255, 255, 255), side: int = 40, inner: int = 20) -> np.ndarray:
@@ -99,54 +109,123 @@ def test_a_fit_tells_classes_apart_and_its_confidence_is_that_of_the_held_out():
     assert head.temperature > 1
 
 
-def test_heads_are_kept_to_the_bit(tmp_path):
+def test_heads_and_network_are_kept_to_the_bit(tmp_path):
     draw = np.random.default_rng(2)
     head = LinearHead(("u", "v"), draw.normal(size=(4, 2)).astype(np.float32), np.zeros(2, np.float32), *np.ones((2, 4), np.float32), 1.5)
-    save_heads({"pattern": head}, tmp_path / "heads.safetensors", {"seed": 3})
-    found, notes = load_heads(tmp_path / "heads.safetensors")
+    facets = FacetWeights({"shade": ("red", "blue"), "pattern": ("plain",)}, (1.0, 2.0), 16, {"w": np.ones((2, 3), np.float16)})
+    save_appearance(tmp_path / "kept.safetensors", {"picture": head}, facets, {"seed": 3})
+    found, network, notes = load_appearance(tmp_path / "kept.safetensors")
     assert notes == {"seed": 3}
-    assert found["pattern"].names == ("u", "v")
-    assert found["pattern"].temperature == 1.5
-    assert (found["pattern"].weight == head.weight).all()
+    assert found["picture"].names == ("u", "v")
+    assert found["picture"].temperature == 1.5
+    assert (found["picture"].weight == head.weight).all()
+    assert list(network.names.items()) == list(facets.names.items())  # in their order
+    assert (network.temperatures, network.side, network.version) == (facets.temperatures, 16, facets.version)
+    assert replace(facets, temperatures=(1.0, 1.0)).version != facets.version
+    save_appearance(tmp_path / "heads.safetensors", {"picture": head})
+    assert load_appearance(tmp_path / "heads.safetensors")[1:] == (None, {})
+    with pytest.raises(ArtifactError, match="another network"):
+        reader_of(facets)
     with pytest.raises(NotFound):
-        load_heads(tmp_path / "none.safetensors")
+        load_appearance(tmp_path / "none.safetensors")
     (tmp_path / "other.safetensors").write_bytes(b"no safetensors")
-    with pytest.raises(ArtifactError, match="holds no heads"):
-        load_heads(tmp_path / "other.safetensors")
+    with pytest.raises(ArtifactError, match="nothing of appearance"):
+        load_appearance(tmp_path / "other.safetensors")
+
+
+def told(images: np.ndarray) -> np.ndarray:
+    """Chances of two patterns and two shades: striped where the picture has a deviation, always blue."""
+    striped = images.std(axis=(1, 2, 3)) > 0
+    return np.stack([~striped, striped, np.full(len(images), 0.25), np.full(len(images), 0.75)], axis=1).astype(np.float32)
 
 
 def test_the_reader_speaks_of_every_crop():
-    head = LinearHead(("plain", "striped"), np.array([[-1.0, 1.0]]), np.zeros(2), np.zeros(1), np.ones(1))
-    reader = AppearanceReader({"pattern": head, "picture": head}, lambda images: images.std(axis=(1, 2, 3))[:, None])
-    crops = [np.full((10, 20, 3), 255, np.uint8), on_ground((255, 0, 0))]
+    reader = AppearanceReader({"pattern": ("plain", "striped"), "shade": ("red", "blue")}, told, "1")
+    crops = [np.full((10, 10, 3), 255, np.uint8), on_ground((255, 0, 0))]
     flat, red = reader.read(crops)
-    assert list(red.guesses) == ["pattern"]
-    assert red.guesses["pattern"].value == "striped"
-    assert flat.guesses["pattern"].confidence == pytest.approx(0.5)
+    assert red.guesses == {"pattern": Guess("striped", 1.0)}  # a shade is nothing that is said
+    assert flat.guesses == {"pattern": Guess("plain", 1.0)}
     assert red.colours == (Colour("red", 1.0),)
+    assert (red.chances, flat.chances) == ((0.0, 1.0, 0.25, 0.75), (1.0, 0.0, 0.25, 0.75))
+    assert_allclose(chances_matrix([red, Appearance(()), flat]), [red.chances, [0] * 4, flat.chances])
+    assert chances_matrix([Appearance(())]) is None
+    with pytest.raises(InputError, match="other facets"):
+        chances_matrix([red, Appearance((), chances=(1.0,))])
+    assert (reader.width, str(reader.space)) == (4, "appearance@1")
     assert reader.read([]) == []
+    assert reader.chances([]).shape == (0, 4)
 
 
 def test_appearances_go_through_a_table():
-    shown = [Appearance((Colour("blue", 0.5),), {"pattern": Guess("plain", 0.75)}), Appearance(())]
+    shown = [Appearance((Colour("blue", 0.5),), {"pattern": Guess("plain", 0.75)}, (0.25, 0.75)), Appearance(())]
     table = appearance_table(["a", "b"], shown)
-    assert table.columns == ["item_id", "colours", "shares", "pattern", "pattern_confidence", "style", "style_confidence"]
+    assert table.columns == ["item_id", "colours", "shares", "pattern", "pattern_confidence", "style", "style_confidence", "chances"]
     assert table["style"].is_null().all()
     assert read_appearances(table) == shown
     assert read_appearances(pl.concat([table, table]))[2:] == shown
 
 
+# ----------------------------------------------------------------------------------------------------------- the network
+
+
+def test_targets_of_what_does_not_show_are_all_alike():
+    found = targets(torch.tensor([1, -1]), 4, 0.2)
+    assert_allclose(found, [[0.05, 0.85, 0.05, 0.05], [0.25] * 4], rtol=1e-6)
+
+
+def test_a_temperature_makes_the_truth_likeliest():
+    draw = np.random.default_rng(3)
+    logits = draw.normal(0, 1, (4000, 3)).astype(np.float32)
+    truth = (chances_of(logits).cumsum(1) < draw.random((4000, 1))).sum(1)  # drawn from these very chances
+    heats = temperatures(np.concatenate([3 * logits, logits], axis=1), np.stack([truth, truth], axis=1), [3, 3])
+    assert_allclose(heats, [3.0, 1.0], rtol=0.1)
+
+
+def test_a_network_learns_stripes_from_dots_and_is_itself_after_it_was_kept():
+    draw = np.random.default_rng(4)
+    images = draw.integers(100, 140, (64, 16, 16, 3), dtype=np.uint8)
+    way = draw.integers(0, 2, 64)
+    images[way == 0, ::4] = 255
+    images[way == 1, ::4, ::4] = 255
+    images = np.stack([np.roll(one, draw.integers(0, 4, 2), (0, 1)) for one in images])
+    truth = np.stack([way, np.full(64, -1)], axis=1)
+    config = TrainingConfig(steps=60, learning_rate=2e-3, warmup_steps=5)
+    torch.manual_seed(0)
+    network = AppearanceNetwork({"pattern": 2, "shade": 3}, 16)
+    fit_network(network, images, truth, config, 32, 0.0, 0)
+    logits = logits_of(network, images)
+    assert (logits[:, :2].argmax(1) == way).mean() > 0.9
+    shades = chances_of(logits[:, 2:])
+    assert np.abs(shades - 1 / 3).mean() < 0.1  # none shows: all seem alike
+    facets = FacetWeights({"pattern": ("striped", "dotted"), "shade": ("a", "b", "c")}, (1.0, 1.0), 16, network.tensors())
+    again = reader_of(facets).chances(images[:8])
+    assert_allclose(again, np.concatenate([chances_of(logits[:8, :2]), shades[:8]], axis=1), atol=0.2)
+    assert_allclose(again.sum(1), 2, rtol=1e-5)
+
+
+def test_moving_a_picture_keeps_its_values():
+    images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+    found = moved(images, np.random.default_rng(0))
+    assert found.shape == images.shape
+    assert set(found[0].ravel().tolist()) <= set(images[0].ravel().tolist())
+
+
 # --------------------------------------------------------------------------------------------------------- what is shipped
 
 
-def test_the_heads_of_the_package_are_of_its_trunk_and_worth_what_the_card_says():
-    _, notes = load_heads(module.built_in_file())
+def test_what_comes_with_the_package_is_worth_what_its_card_says():
+    _, facets, notes = load_appearance(module.built_in_file())
     figures = notes["figures"]
-    assert figures["style"]["catalogue"]["accuracy"] > 0.5
-    assert figures["pattern"]["catalogue"]["accuracy"] > 0.45
-    assert max(of["calibration error"] for head in ("pattern", "style") for of in figures[head].values()) < 0.12
+    for where in ("catalogue", "web"):
+        assert figures["style"][where]["accuracy"] > 0.6
+        assert figures["pattern"][where]["accuracy"] > 0.6
+        assert figures["shade"][where]["accuracy"] > 0.7
+    assert max(of["calibration error"] for name in FACETS for where, of in figures[name].items() if where != "camera") < 0.12
     assert figures["picture"]["seen grounds"]["accuracy"] > 0.85
-    assert set(module.built_in_reader().heads) == {"pattern", "style"}  # raises where the trunk is another one
+    assert list(facets.names) == list(FACETS)
+    assert module.built_in_reader().version == facets.version == module.built_in_version()
+    assert module.built_in_reader().width == 30
+    assert module.built_in_file().stat().st_size < 700_000
 
 
 def test_the_built_in_reader_tells_more_than_chance_of_products_it_has_never_seen():
@@ -154,22 +233,8 @@ def test_the_built_in_reader_tells_more_than_chance_of_products_it_has_never_see
     from corkboard.world.vocabulary import PATTERNS, STYLES
 
     products = Products.drawn(120, 987_654)
-    shown = module.appearance(render(products, None, "catalogue", side=96))
+    shown = module.appearance(render(products, None, "catalogue", side=64))
     for name, values in (("pattern", PATTERNS), ("style", STYLES)):
         truth = [values[k][0] for k in getattr(products, name)]
         right = np.mean([one.guesses[name].value == value for one, value in zip(shown, truth, strict=True)])
         assert right > 2 / len(values), name
-
-
-def test_textures_are_read_from_convolutions_alone():
-    from corkboard.vision.config import TrunkConfig
-    from corkboard.vision.trunk import build_trunk
-
-    vit = build_trunk(TrunkConfig(kind="vit", side=12, patch=6, dim=8, heads=2, layers=1), 0)
-    with pytest.raises(InputError, match="convolutional"):
-        module.texture_features(vit, np.zeros((1, 8, 8, 3), np.uint8))
-    small = build_trunk(TrunkConfig(side=16, width=0.5), 0).eval()
-    images = np.random.default_rng(0).integers(0, 255, (3, 20, 20, 3), dtype=np.uint8)
-    whole = module.texture_features(small, images)
-    assert_allclose(whole[1:2], module.texture_features(small, images[1:2]), rtol=1e-4, atol=1e-4)
-    assert whole.shape == (3, 2 * (8 + 16 + 32 + 32 + 64 + 64) + 16 * 17 // 2)
