@@ -210,7 +210,7 @@ def appearance(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """The heads that come with the package: pattern and style of a thing, and whether a picture is a collage, on rendered products."""
+    """The reader that comes with the package: pattern, shade and style of things, and what is a collage, on rendered products."""
     from corkboard.cli import printing
     from corkboard.config import load
     from corkboard.experiments.appearance import AppearanceConfig, card_lines, make_appearance

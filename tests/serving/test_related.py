@@ -125,7 +125,7 @@ def test_what_is_told_of_such_a_page_is_known_of_the_user(client: TestClient, en
 
 def test_the_description_names_all_surfaces(client: TestClient) -> None:
     body = client.get("/openapi.json").json()["components"]["schemas"]["RecommendBody"]["properties"]
-    assert body["surface"]["enum"] == ["home", "related", "visual", "search", "shop", None]
+    assert body["surface"]["enum"] == ["home", "related", "visual", "search", "shop", "shop_the_look", "complete_the_look", None]
     assert "related" in body["surface"]["description"]
 
 

@@ -17,13 +17,18 @@ from corkboard.state.sqlite import SqliteStore
 from state.builders import action, served
 
 
+def say(line: str) -> None:
+    """One write a line: two processes share the pipe, and what unbuffered printing writes in two pieces could be torn apart."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
 def append_forever(file: str, name: str, start_ms: int) -> None:
     store = SqliteStore(file)
     for batch in count():
         rows = [action(f"{name}-{batch}-{n}", start_ms + batch, "click", f"item-{n}", user_id=f"user-{n}") for n in range(20)]
         assert all(store.append(rows))
         store.log_served([served(f"{name}-{batch}", start_ms + batch, ["a", "b"], user_id="user-0")])
-        print(f"{name}-{batch}", flush=True)
+        say(f"{name}-{batch}")
 
 
 def main(file: str) -> None:
@@ -32,9 +37,9 @@ def main(file: str) -> None:
         child = os.fork()
         if child == 0:
             append_forever(file, name, 1_700_000_000_000 + number * 1_000_000)
-        print(f"start {name} {child}", flush=True)
+        say(f"start {name} {child}")
         os.waitpid(child, 0)
-        print("end", flush=True)
+        say("end")
 
 
 if __name__ == "__main__":
