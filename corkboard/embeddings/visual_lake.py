@@ -125,7 +125,7 @@ def likeness(features: np.ndarray, classes: np.ndarray) -> float:
 
 def picture_features(encoder: VisualEncoder, pictures: Pictures, hashes: Sequence[str]) -> np.ndarray:
     """float32 ``(n, width)``: what the trunk says of pictures, computed once for each and kept beside them."""
-    path = pictures.store.folder / "features" / f"{_trunk_name(encoder.trunk)}.npz"
+    path = pictures.store.folder / "features" / f"{trunk_name(encoder.trunk)}.npz"
     known, kept = _kept(path)
     wanted = list(dict.fromkeys(hashes))
     missing = [name for name in wanted if name not in known]
@@ -148,7 +148,7 @@ def _likeness_of(said: pl.DataFrame, features: np.ndarray) -> float:
     return likeness(features[task.images], task.classes)
 
 
-def _trunk_name(trunk: Trunk) -> str:
+def trunk_name(trunk: Trunk) -> str:
     """12 hex digits over all that decides the features of a picture."""
     from corkboard.vision.encoder import digest
     from corkboard.vision.trunk import trunk_facts

@@ -130,6 +130,11 @@ class LookFinder:
         found = self._objects.of_item(self._catalogue.ids[row])
         return self._plain(found) if len(found) else None
 
+    @property
+    def margin(self) -> float:
+        """How far crops reach beyond their boxes, as when the release was made."""
+        return self._settings.objects.margin
+
     def called(self, category: str) -> np.ndarray:
         """bool over rows of the catalogue: the items of one of its own categories."""
         code = self._catalogue.code("category", category)
@@ -314,7 +319,7 @@ class LookCompleter:
         if image is None:
             return []
         try:
-            return self._seen.get(look.name, lambda: _appearances_in(image, objects, self._chances), _SCENES_KEPT)
+            return self._seen.get(look.name, lambda: _appearances_in(image, objects, self._finder.margin, self._chances), _SCENES_KEPT)
         except CorkboardError as error:  # a copy of the package without what tells patterns
             log.info("How the objects of a picture look cannot be told: %s", error)
             return []
@@ -330,13 +335,11 @@ class LookCompleter:
         return self._maps.get(look.name, lambda: scene_maps(trunk, [image], settings)[0], _SCENES_KEPT)
 
 
-def _appearances_in(image: np.ndarray, objects: FoundObjects, chances: Space | None) -> list[Appearance]:
+def _appearances_in(image: np.ndarray, objects: FoundObjects, margin: float, chances: Space | None) -> list[Appearance]:
     """With chances of the space ``chances``, or none. Raises :class:`NotFound` without the weights that come with the package."""
-    from corkboard.shopping.config import ObjectsConfig
     from corkboard.shopping.objects import crop, enlarged
     from corkboard.vision.appearance import SIDE, built_in_reader
 
-    margin = ObjectsConfig().margin
     reader = built_in_reader()
     found = reader.read([crop(image, enlarged(box, margin), SIDE) for box in objects.boxes])
     if reader.space == chances:

@@ -5,8 +5,8 @@
 
 As they stand in the plan::
 
-    Step("appearances", outfit_steps.make_appearances, uncut, AppearancesStepConfig(weights=...), ("objects",), code=..., pictures=True)
-    Step("outfits", outfit_steps.make_outfits, uncut, mining, ("visual", "objects"), code=..., pictures=True)
+    Step("appearances", outfit_steps.make_appearances, uncut, AppearancesStepConfig(...), ("objects",), code=..., pictures=True)
+    Step("outfits", outfit_steps.make_outfits, uncut, OutfitsStepConfig(...), ("visual", "objects"), code=..., pictures=True)
     Step("outfit_model", outfit_steps.train_outfit_model, before_last_day, outfit, ("objects", "appearances", "outfits"), code=...)
     Step("scene_model", outfit_steps.train_scene_model, before_last_day, scene,
          ("visual", "objects", "outfits", "look_index", "look_matcher"), code=..., pictures=True)
@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from corkboard.artifacts import Artifact, EmbeddingTable
+from corkboard.artifacts import Artifact, EmbeddingTable, content_hash
 from corkboard.config import Section
 from corkboard.pipeline.look_steps import LOOK_MATCHER, found_objects, look_index
 from corkboard.pipeline.steps import Made, StepInput
 from corkboard.pipeline.visual_steps import visual_encoder
 from corkboard.shopping.complete_config import MiningConfig, SceneModelConfig
+from corkboard.shopping.config import ObjectsConfig
 
 if TYPE_CHECKING:
     from corkboard.lake.pictures.reading import Pictures
@@ -45,15 +46,27 @@ if TYPE_CHECKING:
 class AppearancesStepConfig(Section):
     """What decides how things look beside their pictures and the code."""
 
+    margin: float = ObjectsConfig().margin
+    """How far a crop reaches beyond its box, in shares of the box."""
     weights: str = ""
     """Digest of the weights that come with the package; empty where this copy has none."""
 
-    @classmethod
-    def here(cls) -> AppearancesStepConfig:
-        """Of this copy of the package."""
-        from corkboard.vision.appearance import built_in_version
 
-        return cls(weights=built_in_version())
+class OutfitsStepConfig(Section):
+    """What decides which outfits are found."""
+
+    mining: MiningConfig = MiningConfig()
+    """How they are mined."""
+    weights: str = ""
+    """Digest of the weights that tell kinds of pictures."""
+
+
+def weights_digest() -> str:
+    """12 hex digits over the weights that come with the package; empty where this copy has none."""
+    from corkboard.vision.appearance import built_in_file
+
+    file = built_in_file()
+    return content_hash(file.read_bytes().hex()) if file.is_file() else ""
 
 
 APPEARANCES, OUTFITS, OUTFIT_MODEL, SCENE_MODEL = "appearances", "outfits", "outfit_model", "scene_model"
@@ -75,7 +88,8 @@ def make_appearances(given: StepInput) -> Made:
         return _nothing(objects=0 if objects is None else len(objects))
     reader, pictures, found = built_in_reader(), Pictures(given.lake.folder), []
     for start in range(0, len(objects), _AT_ONCE):
-        found += reader.read(_crops(objects, range(start, min(start + _AT_ONCE, len(objects))), pictures))
+        rows = range(start, min(start + _AT_ONCE, len(objects)))
+        found += reader.read(_crops(objects, rows, pictures, given.config.margin))
         given.progress("looking at objects", len(found), len(objects))
     table = appearance_table(objects.table["item_id"].to_list(), found).with_columns(sold=objects.table["sold"])
     metrics = {"objects": len(table), "coloured": int(table["colours"].list.len().gt(0).sum())}
@@ -90,7 +104,7 @@ def make_outfits(given: StepInput) -> Made:
     from corkboard.shopping.outfits import PICTURE_KINDS, mine_outfits, picture_kinds
     from corkboard.vision.appearance import built_in_file
 
-    config: MiningConfig = given.config
+    config: MiningConfig = given.config.mining
     objects, encoder = found_objects(given.artifacts), visual_encoder(given.artifacts)
     if objects is None or encoder is None or not len(objects) or not built_in_file().is_file():
         return _nothing(outfits=0)
@@ -164,9 +178,10 @@ def scene_pairs(given: StepInput, config: SceneModelConfig) -> tuple[ScenePairs,
 
     None where there are no scenes, or nothing is matched.
     """
+    from corkboard.embeddings.visual_lake import trunk_name
     from corkboard.lake.pictures.reading import Pictures
     from corkboard.shopping.matcher import LookMatcher
-    from corkboard.shopping.objects import read, trunk_name
+    from corkboard.shopping.objects import read
     from corkboard.shopping.scene_model import cut, scene_maps, without
     from corkboard.shopping.scene_training import ScenePairs
 
@@ -199,7 +214,7 @@ def scene_pairs(given: StepInput, config: SceneModelConfig) -> tuple[ScenePairs,
     scene = np.unique(scene_of, return_inverse=True)[1].astype(np.int64)
     places = np.array(kept, np.int64)
     pairs = ScenePairs(np.concatenate(maps), index.products.vectors[places], names, places, scene)
-    return pairs, index.space, trunk_name(encoder)
+    return pairs, index.space, trunk_name(encoder.trunk)
 
 
 # ------------------------------------------------------------------------------------------------------- what others read of it
@@ -261,13 +276,12 @@ def _chances(artifacts: Mapping[str, Artifact], rows: np.ndarray, names: list[st
     return None if values is None else EmbeddingTable(names, values, artifacts[APPEARANCES].makes[0])
 
 
-def _crops(objects: FoundObjects, rows: Sequence[int], pictures: Pictures) -> list[np.ndarray]:
+def _crops(objects: FoundObjects, rows: Sequence[int], pictures: Pictures, margin: float) -> list[np.ndarray]:
     """The crops of some objects at the side that appearances are read at; a picture is read once for objects that follow each other."""
-    from corkboard.shopping.config import ObjectsConfig
     from corkboard.shopping.objects import crop, enlarged, read
     from corkboard.vision.appearance import SIDE
 
-    margin, name, image, found = ObjectsConfig().margin, None, np.zeros((1, 1, 3), np.uint8), []
+    name, image, found = None, np.zeros((1, 1, 3), np.uint8), []
     hashes, boxes = objects.table["image_hash"], objects.boxes
     for row in rows:
         if hashes[row] != name:

@@ -283,7 +283,8 @@ def _looks(settings: Settings) -> list[Step]:
     crops = ("corkboard.shopping.objects", "corkboard.shopping.object_cache", "corkboard.vision", "corkboard.lake.pictures.reading")
     indexed = ("corkboard.shopping.look_index", "corkboard.shopping.objects")
     matched = (*indexed, *(f"corkboard.shopping.{part}" for part in ("judging", "matcher", "similarity_gate")))
-    looked = (found, index, matcher)
+    looked, appearance = (found, index, matcher), outfit_steps.weights_digest()
+    mining = outfit_steps.OutfitsStepConfig(mining=complete.mining, weights=appearance)
     return [
         Step(found, look_steps.find_objects, uncut, objects, ("visual",), code=crops, pictures=True),
         Step(index, look_steps.index_looks, uncut, None, (found,), code=indexed),
@@ -300,12 +301,12 @@ def _looks(settings: Settings) -> list[Step]:
             outfit_steps.APPEARANCES,
             outfit_steps.make_appearances,
             uncut,
-            outfit_steps.AppearancesStepConfig.here(),
+            outfit_steps.AppearancesStepConfig(margin=shop.objects.margin, weights=appearance),
             (found,),
             code=("corkboard.vision.appearance", "corkboard.vision.appearance_network", *crops),
             pictures=True,
         ),
-        Step(outfits, outfit_steps.make_outfits, uncut, complete.mining, ("visual", found), code=learned_from, pictures=True),
+        Step(outfits, outfit_steps.make_outfits, uncut, mining, ("visual", found), code=learned_from, pictures=True),
         Step(
             outfit_steps.OUTFIT_MODEL,
             outfit_steps.train_outfit_model,

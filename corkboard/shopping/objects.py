@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from corkboard.artifacts import Artifact, Space, content_hash
+from corkboard.artifacts import Artifact, Space
 from corkboard.embeddings.product_inputs import products_of
 from corkboard.embeddings.visual import VisualEncoder, int8_of
+from corkboard.embeddings.visual_lake import trunk_name
 from corkboard.lake.pictures.reading import Pictures, on_square
 from corkboard.lake.pictures.store import hash_named
 from corkboard.shopping.config import ObjectsConfig
@@ -272,14 +273,6 @@ def read(pictures: Pictures, name: str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def trunk_name(encoder: VisualEncoder) -> str:
-    """12 hex digits over all that decides the features of a crop."""
-    from corkboard.vision.encoder import digest
-    from corkboard.vision.trunk import trunk_facts
-
-    return content_hash(trunk_facts(encoder.trunk), digest(encoder.trunk.state_dict()))
-
-
 # ---------------------------------------------------------------------------------------------------------------------- the parts
 
 
@@ -366,7 +359,7 @@ def _product_of(rows: Sequence[_Row], item_id: str, name: str, category: str | N
 
 def _cropped(rows: Sequence[_Row], pictures: Pictures, encoder: VisualEncoder, config: ObjectsConfig) -> FoundObjects:
     """Rows with what their crops look like; crops that this trunk has seen before are not read again."""
-    cache = CropCache(pictures.store.folder, trunk_name(encoder))
+    cache = CropCache(pictures.store.folder, trunk_name(encoder.trunk))
     parts = [enlarged(row.box, config.margin) for row in rows]
     keys = [crop_key(row.image_hash, part) for row, part in zip(rows, parts, strict=True)]
     missing: dict[str, dict[str, np.ndarray]] = {}

@@ -23,10 +23,10 @@ def test_what_comes_with_a_request_is_read_where_this_copy_tells_the_same_chance
     monkeypatch.setattr("corkboard.vision.appearance.built_in_reader", lambda: reader)
     image = np.full((20, 20, 3), (250, 10, 10), np.uint8)
     objects = SimpleNamespace(boxes=np.array([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]], np.float32))
-    here = look_parts._appearances_in(image, objects, CHANCES)
+    here = look_parts._appearances_in(image, objects, 0.1, CHANCES)
     assert [one.chances for one in here] == [(0.25, 0.75)] * 2
     for other in (Space("appearance", "2"), None):
-        found = look_parts._appearances_in(image, objects, other)
+        found = look_parts._appearances_in(image, objects, 0.1, other)
         assert [one.chances for one in found] == [(), ()]
         assert [one.colours for one in found] == [one.colours for one in here]  # reasons are none the poorer
 

@@ -12,7 +12,9 @@ import pytest
 from corkboard.artifacts import Artifact, write_artifact
 from corkboard.learning.config import TrainingConfig
 from corkboard.pipeline import outfit_steps
+from corkboard.pipeline.plan import plan
 from corkboard.pipeline.steps import Made, StepInput
+from corkboard.settings import Settings
 from corkboard.shopping.complete_config import MiningConfig, SceneModelConfig, SceneTrainingConfig
 from corkboard.shopping.look_index import LookIndex
 from corkboard.shopping.outfit_config import OutfitModelConfig
@@ -67,7 +69,7 @@ def mined(told: dict[str, Artifact], root: Path, monkeypatch, kind: str = "colla
     monkeypatch.setattr(ColourEncoder, "codes_of", lambda self, features: codes[: len(features)])
     monkeypatch.setattr("corkboard.shopping.outfits.picture_kinds", lambda images, shown: np.tile(kinds, (len(images), 1)))
     monkeypatch.setattr("corkboard.vision.appearance.built_in_file", lambda: Path(__file__))
-    made = outfit_steps.make_outfits(given(told, MiningConfig(near_bits=0.0)))
+    made = outfit_steps.make_outfits(given(told, outfit_steps.OutfitsStepConfig(mining=MiningConfig(near_bits=0.0))))
     told["outfits"] = kept(root, "outfits", made)
     return made
 
@@ -77,7 +79,7 @@ NOTHING = (outfit_steps.make_appearances, outfit_steps.make_outfits, outfit_step
 
 @pytest.mark.parametrize("step", NOTHING)
 def test_where_nothing_was_found_every_artefact_is_empty_and_says_so(step):
-    configs = {"make_outfits": MiningConfig(), "train_scene_model": SceneModelConfig()}
+    configs = {"make_outfits": outfit_steps.OutfitsStepConfig(), "train_scene_model": SceneModelConfig()}
     made = step(given({}, configs.get(step.__name__)))
     assert made.config == {"kind": "none"}
     assert made.metrics["too_little"]
@@ -99,7 +101,7 @@ def looked_at(told: dict[str, Artifact], monkeypatch) -> Made:
     reader = AppearanceReader({"shade": ("red", "green", "blue")}, lambda images: images.mean(axis=(1, 2)).astype(np.float32) / 255, "told")
     monkeypatch.setattr("corkboard.vision.appearance.built_in_reader", lambda: reader)
     monkeypatch.setattr("corkboard.vision.appearance.built_in_file", lambda: Path(__file__))
-    return outfit_steps.make_appearances(given(told))
+    return outfit_steps.make_appearances(given(told, outfit_steps.AppearancesStepConfig()))
 
 
 def test_appearances_are_in_the_order_of_the_objects(told, tmp_path, monkeypatch):
@@ -149,12 +151,18 @@ def test_the_outfit_model_reads_what_it_is_told_to(told, tmp_path, monkeypatch):
         assert model.encode(None, ["hat"], chances).any() == ("appearance" in names)
 
 
-def test_the_key_of_appearances_holds_the_digest_of_the_weights(monkeypatch):
-    from corkboard.vision.appearance import built_in_version
-
-    assert outfit_steps.AppearancesStepConfig.here().weights == built_in_version() != ""
+def test_keys_hold_the_digest_of_the_weights(monkeypatch, tmp_path):
+    """Other heads make other appearances, and find other outfits."""
+    steps = ("appearances", "outfits")
+    before = {step.name: step.config for step in plan(Settings()).steps if step.name in steps}
+    assert {name: config.weights for name, config in before.items()} == dict.fromkeys(steps, outfit_steps.weights_digest())
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"others")
+    monkeypatch.setattr("corkboard.vision.appearance.built_in_file", lambda: other)
+    after = {step.name: step.config for step in plan(Settings()).steps if step.name in steps}
+    assert all(before[name] != after[name] for name in steps)
     monkeypatch.setattr("corkboard.vision.appearance.built_in_file", lambda: Path("nowhere"))
-    assert outfit_steps.AppearancesStepConfig.here().weights == ""
+    assert outfit_steps.weights_digest() == ""
 
 
 def test_the_scene_model_learns_from_products_that_are_matched_and_cut_out(told, tmp_path, monkeypatch):
