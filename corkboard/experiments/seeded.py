@@ -45,8 +45,12 @@ def seeded_rows(figures: SeededFigures, measures: Sequence[Measure], baseline: s
 
 
 def resampled_over_seeds(figures: Sequence[PerUser], row: str, config: EvaluationConfig) -> np.ndarray:
-    """float64 ``(replicates,)``: the mean over seeds in each resample of users and of the seeds of ``row``."""
-    values = resampled_values(figures, replicates=config.replicates, seed=config.seed)
+    """float64 ``(replicates,)``: the mean over seeds in each resample of users and of the seeds of ``row``.
+
+    Seeds that ask the same users are resampled together; where a seed has users of its own, another number of them, each by itself.
+    """
+    together = [figures] if len({len(figure.total) for figure in figures}) == 1 else [[figure] for figure in figures]
+    values = np.hstack([resampled_values(some, replicates=config.replicates, seed=config.seed) for some in together])
     seeds = len(figures)
     centre = values.mean(axis=1)
     if seeds == 1:

@@ -99,8 +99,8 @@ class CompleteTheLookConfig(Section):
     or what a detector took for one, is far below."""
     most_shelves: int = Field(default=6, ge=1)
     """Categories that are answered where none is asked for, those that most outfits have together with the look's."""
-    scene_weight: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the scene model beside the outfit model, where both have something to say."""
+    scene_weight: float = Field(default=0.1, ge=0, le=1)
+    """Weight of the scene model beside the outfit model, where both have something to say; at card size it has little (docs/results.md)."""
     pool: int = Field(default=200, ge=1)
     """Candidates that are diversified, the best of a category."""
     hubness: bool = True

@@ -37,6 +37,14 @@ def test_the_spread_of_seeds_alone_by_hand():
     assert values.var() == pytest.approx(0.01 / 3, rel=0.1)
 
 
+def test_seeds_with_users_of_their_own_are_each_resampled_by_itself():
+    """Halves of users hit, 200 of one seed and 800 of the other: variances .25 / 200 and .25 / 800, of their mean a quarter of the sum."""
+    figures = [PerUser(np.tile([0.0, 1.0], users // 2), np.ones(users)) for users in (200, 800)]
+    values = resampled_over_seeds(figures, "model", CONFIG)
+    assert values.mean() == pytest.approx(0.5, abs=0.005)
+    assert values.var() == pytest.approx((0.25 / 200 + 0.25 / 800) / 4 * 2, rel=0.15)  # drawing two of two seeds doubles it
+
+
 def test_seeds_widen_the_interval_and_can_undo_a_verdict():
     rng = np.random.default_rng(1)
     base = [hits(rng.random(1000) < 0.2)]

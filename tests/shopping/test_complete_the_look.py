@@ -16,7 +16,7 @@ from corkboard.shopping.scene_model import SceneModel
 from corkboard.vision.appearance import Appearance, Colour, Guess
 from tests.shopping.look_builders import SPACE, at_angles, found, items
 
-CONFIG = CompleteTheLookConfig(least_together=1, least_lift=0, hubness=False, mmr=1.0, same=0.993)
+CONFIG = CompleteTheLookConfig(least_together=1, least_lift=0, hubness=False, mmr=1.0, same=0.993, scene_weight=0.5)
 
 
 class SameWay:
