@@ -8,10 +8,10 @@ on pictures of its own; `..._baseline` are boxes of the mean size of each class 
 pictures and seeds at once (95 %). `coco128_...` says that it runs and nothing else. Other detectors have their name at the end of a key.
 
 What it costs, in seconds of one core: a step of 16 pictures of 128 px takes .17 (CNN, one stage), .22 (CNN, two stages), .19 (ViT, patches
-of 16 px) and .43 (ViT, 8 px). The default detector over three seeds: 3 x (1500 + 500) x .17 = 1,020. The seven others over one seed:
-2000 x (.17 + 2 x .22 + 2 x .19 + 2 x .43) = 3,700. Pre-training of the two transformers, 300 steps of 96 pictures of 64 px: 340 + 90.
-Rendering, reading and measuring: some 15 a run, 350. Together 5,500, which two cores do in 46 minutes; what is left of the hour goes to
-further seeds of the others. What was measured is kept: a second call goes on.
+of 16 px) and .43 (ViT, 8 px) where both cores are busy. The default detector over three seeds: 3 x (1500 + 1000) x .17 = 1,275. The seven
+others over one seed: 2500 x (.17 + 2 x .22 + 2 x .19 + 2 x .43) = 4,625. Pre-training of the two transformers, 300 steps of 96 pictures of
+64 px: 340 + 90. Rendering, reading and measuring: some 15 a run, 350. Together 6,680, which two cores do in 56 minutes; what is left of the
+hour goes to further seeds of the others. What was measured is kept: a second call goes on.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from corkboard.experiments.street_config import GARMENTS, StreetConfig
 from corkboard.lake.importers import Imported, load_outside
 from corkboard.lake.pictures.config import PictureLimits
 from corkboard.lake.pictures.decode import decode
-from corkboard.vision.images import resized
+from corkboard.vision.images import in_square, resized
 
 if TYPE_CHECKING:
     from corkboard.experiments.detection import DetectionResult
@@ -127,13 +127,6 @@ def _boxed(rows: list[tuple[str, np.ndarray]], boxes: Mapping[str, list[tuple[li
         kinds.append(np.array([kind for _, kind in boxes[name]], np.int64))
     images = np.concatenate([resized(rgb[None], side) for _, rgb in rows]) if rows else np.zeros((0, side, side, 3), np.uint8)
     return BoxedPictures(images, corners, kinds)
-
-
-def in_square(shares: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
-    """float32 ``(n, 4)`` px: boxes in shares of a picture of ``size`` (height, width) where :func:`resized` puts it."""
-    tall, wide = (max(1, round(part * side / max(size))) for part in size)
-    top, left = (side - tall) // 2, (side - wide) // 2
-    return (shares * np.float32([wide, tall, wide, tall]) + np.float32([left, top, left, top])).astype(np.float32)
 
 
 def run_street(

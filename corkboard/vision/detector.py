@@ -167,14 +167,9 @@ def save_detector(detector: Detector, file: Path, notes: Mapping[str, Any] | Non
     """
     from safetensors.numpy import save
 
-    facts = {
-        "config": detector.config.model_dump(mode="json"),
-        "class_names": list(detector.class_names),
-        "trunk": trunk_facts(detector.network.trunk),
-        "notes": dict(detector.notes if notes is None else notes),
-    }
+    facts = detector_facts(detector) | ({} if notes is None else {"notes": dict(notes)})
     # one entry: safetensors writes several in any order
-    write_atomically(Path(file), save(trunk_tensors(detector.network, half=True), {"detector": json.dumps(facts, sort_keys=True)}))
+    write_atomically(Path(file), save(detector_tensors(detector), {"detector": json.dumps(facts, sort_keys=True)}))
 
 
 def load_detector(file: Path) -> Detector:
@@ -190,11 +185,34 @@ def load_detector(file: Path) -> Detector:
         with safe_open(file, "numpy") as opened:
             facts = json.loads((opened.metadata() or {})["detector"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 — no mapping
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ArtifactError(f"{file} is not a detector: {error!r}", expected="safetensors that save_detector has written") from None
+    return detector_from(facts, tensors)
+
+
+def detector_facts(detector: Detector) -> dict[str, Any]:
+    """All of a detector that is no weight, as JSON."""
+    return {
+        "config": detector.config.model_dump(mode="json"),
+        "class_names": list(detector.class_names),
+        "trunk": trunk_facts(detector.network.trunk),
+        "notes": detector.notes,
+    }
+
+
+def detector_tensors(detector: Detector) -> dict[str, np.ndarray]:
+    """Its weights in float16."""
+    return trunk_tensors(detector.network, half=True)
+
+
+def detector_from(facts: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Detector:
+    """The detector of :func:`detector_facts` and :func:`detector_tensors`. Raises :class:`ArtifactError` where they are of none."""
+    try:
         config, names = DetectorConfig.model_validate(facts["config"]), list(facts["class_names"])
         trunk = restored(facts["trunk"], {n.removeprefix(_TRUNK): values for n, values in tensors.items() if n.startswith(_TRUNK)})
         detector = Detector(_headed(trunk, len(names), config), config, names, facts["notes"])
-    except (SafetensorError, KeyError, ValueError, InputError) as error:
-        raise ArtifactError(f"{file} is not a detector: {error!r}", expected="safetensors that save_detector has written") from None
+    except (KeyError, ValueError, InputError) as error:
+        raise ArtifactError(f"These are not the parts of a detector: {error!r}", expected="those that save_detector writes") from None
     _fill(detector.network, tensors)
     return detector
 

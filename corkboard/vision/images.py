@@ -59,6 +59,13 @@ def resized(images: np.ndarray, side: int) -> np.ndarray:
     return out
 
 
+def in_square(shares: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
+    """float32 ``(n, 4)`` px: boxes in shares of a picture of ``size`` (height, width) where :func:`resized` puts it."""
+    tall, wide = (max(1, round(part * side / max(size))) for part in size)
+    top, left = (side - tall) // 2, (side - wide) // 2
+    return (np.asarray(shares) * np.float32([wide, tall, wide, tall]) + np.float32([left, top, left, top])).astype(np.float32)
+
+
 def centre_crop(images: np.ndarray, side: int) -> np.ndarray:
     """uint8 ``(n, side, side, 3)``: the square in the middle, a view. Raises :class:`InputError` where a picture is smaller."""
     images = checked(images)

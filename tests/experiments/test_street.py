@@ -16,9 +16,10 @@ from corkboard.errors import InputError, NotFound
 from corkboard.experiments import detection
 from corkboard.experiments.detection import AP50, BEST, GUESS, RENDERED, STREET, VARIANTS, Plan, run_detection, settings_of, summary
 from corkboard.experiments.detection_config import FIRST_SEED, DetectionConfig
-from corkboard.experiments.street import in_square, part_of, read_coco, read_street, run_street
+from corkboard.experiments.street import part_of, read_coco, read_street, run_street
 from corkboard.experiments.street_config import GARMENTS, LEFT_OUT, StreetConfig
 from corkboard.lake.importers import load_outside
+from corkboard.vision.images import in_square
 
 CONFIG = StreetConfig()
 
