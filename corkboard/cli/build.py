@@ -21,6 +21,8 @@ def build(workspace: Folder = DEFAULT_FOLDER, config_file: ConfigFile = None, ov
     else:
         printing.print_ledger(ledger)
         print(f"made {len(report.made)}, still good {len(report.kept)}, live release {report.live}")
+        for step, said in report.said.items():
+            print(f"{step}: {said}")
         for label, why in report.skipped.items():
             print(f"left out: {label}: {why}")
         for refused in report.refused:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import numpy as np
 import polars as pl
@@ -210,10 +211,11 @@ class ShopBench:
             facts |= self._judges
         return figures, facts
 
-    @property
+    @cached_property
     def matcher(self) -> LookMatcher:
-        """Without judgements."""
-        return fit_matcher(self.stage.index, config=self.stage.config.shop)
+        """Without judgements; the scenes that judges would see are the lake's own."""
+        scenes = reduce(FoundObjects.joined, self.stage.detected("judged").objects) if self.stage.config.shown.judged else None
+        return fit_matcher(self.stage.index, config=self.stage.config.shop, scenes=scenes)
 
     def _detection(self, asked: Asked, found: InScenes, backgrounds: str) -> dict[str, float]:
         """How good the detector is on these scenes: AP50, and the share of right categories of what it found."""

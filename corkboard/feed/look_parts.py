@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("corkboard.feed")
 
-OBJECTS, LOOK_INDEX, LOOK_MATCHER = "objects", "look_index", "look_matcher"
+DETECTOR, OBJECTS, LOOK_INDEX, LOOK_MATCHER = "detector", "objects", "look_index", "look_matcher"
 """The roles of what shops a look."""
 OUTFITS, OUTFIT_MODEL, SCENE_MODEL, APPEARANCES = "outfits", "outfit_model", "scene_model", "appearances"
 """The roles of what completes one."""
@@ -59,7 +59,7 @@ class Looking:
 
     shopping: ShoppingConfig = field(default_factory=ShoppingConfig)
     detector: str = ""
-    """The file of the detector of pictures that no build has seen; empty: the built-in one."""
+    """The file of the detector of pictures that no build has seen; empty: the built-in one. A release that has learned one has its own."""
 
     def load_detector(self) -> PictureDetector:
         """Raises :class:`NotFound` where there is none."""
@@ -367,7 +367,8 @@ def look_side(
     if index is None or matcher is None:
         return LookSide(notes=tuple(notes) or (note("no_looks"),))
     objects = load(OBJECTS, _objects, notes, None)
-    finder = LookFinder(index, matcher, catalogue, objects, encoder, looking.load_detector, stats, looking.shopping.shop_the_look)
+    detector = load(DETECTOR, _own_detector, notes, None) or looking.load_detector
+    finder = LookFinder(index, matcher, catalogue, objects, encoder, detector, stats, looking.shopping.shop_the_look)
     said: list[Note] = []
     completer = _completer(load, catalogue, index, finder, encoder, said, looking.shopping.complete_the_look)
     return LookSide(finder, completer, tuple(notes), tuple(said), lake)
@@ -398,6 +399,14 @@ def _completer(
     shown = {item_id: looks[item_id][0] for item_id in index.ids if item_id in looks}
     answers = together.CompleteTheLook(placed, model, pairs, settings, scenes, merchants, shown)
     return LookCompleter(finder, answers, encoder, looks, chances)
+
+
+def _own_detector(artifact: Artifact) -> Callable[[], PictureDetector] | None:
+    """Loads the detector that the release has learned; None where it has not."""
+    if artifact.config.get("kind") != DETECTOR:
+        return None
+    facts, tensors = artifact.config, artifact.tensors  # read now: a later build may sweep the folder away
+    return lambda: import_module("corkboard.vision.detector").detector_from(facts, tensors)
 
 
 def _appearances(artifact: Artifact) -> tuple[dict[str, list[Appearance]], Space | None]:

@@ -64,6 +64,8 @@ class BuildReport:
     """Stages that the data is too small for, and why."""
     withdrawn: list[str] = field(default_factory=list)
     """Releases that passed but were taken out of service by hand before; `corkboard release promote` brings one back."""
+    said: dict[str, str] = field(default_factory=dict)
+    """What steps that were made have to say, by step."""
     live: str | None = None
 
     def to_dict(self) -> dict:
@@ -108,6 +110,8 @@ class Builder:
             with self._publishing():
                 artifact = step.write(root, key, given, made)
         self.report.made.append(step.title)
+        if made.said:
+            self.report.said[step.title] = made.said
         return artifact
 
     def release(self, stage: Stage) -> Release:

@@ -1,9 +1,10 @@
 """The steps behind Shop The Look: what is in the pictures of items, the index of products by category, and what matches.
 
-    visual -> objects -> look_index -> look_matcher
+    detector, visual -> objects -> look_index -> look_matcher
 
-Objects are found by a detector that comes with the package or from a file (``vision.detector.weights``), and looked at by the release's own
-encoder. Both are computed once for a picture and kept beside it. The matcher learns from what people said of pairs before the last day, and
+Objects are found by a detector that has learned from the lake's own boxes where there are enough, else by the one that comes with the
+package or from a file (``vision.detector.weights``), and looked at by the release's own encoder. Both are computed once for a picture and
+kept beside it. The matcher learns from what people said of pairs before the last day, and
 from counters of whole days before it; where they said too little, its gate comes from the products themselves.
 
 A lake without pictures or products, and a copy of the package without a detector, have empty artefacts: what reads them does without.
@@ -12,6 +13,7 @@ A lake without pictures or products, and a copy of the package without a detecto
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +22,12 @@ import numpy as np
 from corkboard import vision
 from corkboard.artifacts import Artifact, content_hash
 from corkboard.config import Section
+from corkboard.errors import CorkboardError
 from corkboard.lake.calendar import DAY_MS
-from corkboard.pipeline.steps import Made, StepInput
-from corkboard.pipeline.visual_steps import visual_encoder
+from corkboard.pipeline.steps import Made, StepInput, source_hash
+from corkboard.pipeline.visual_steps import trunk_of, visual_encoder
 from corkboard.shopping.config import ObjectsConfig, ShopTheLookConfig
-from corkboard.vision.config import DetectorSource
+from corkboard.vision.config import DetectorSource, OwnDetectorConfig, TrunkSource
 
 if TYPE_CHECKING:
     from corkboard.lake.lake import Lake
@@ -33,7 +36,24 @@ if TYPE_CHECKING:
     from corkboard.shopping.objects import FoundObjects
     from corkboard.vision.detector import Detector
 
-OBJECTS, LOOK_INDEX, LOOK_MATCHER = "objects", "look_index", "look_matcher"
+DETECTOR, OBJECTS, LOOK_INDEX, LOOK_MATCHER = "detector", "objects", "look_index", "look_matcher"
+DETECTOR_CODE = ("corkboard.shopping.own_detector", "corkboard.vision", "corkboard.learning", "corkboard.metrics.detection")
+"""Modules that a detector of the lake's own depends on."""
+
+
+class DetectorStepConfig(Section):
+    """What learns from the boxes of the lake, and what it has to be better than."""
+
+    own: OwnDetectorConfig = OwnDetectorConfig()
+    """How it learns."""
+    source: DetectorSource = DetectorSource()
+    """What serves otherwise; a file that is named here serves in any case."""
+    weights: str = ""
+    """A digest of its weights."""
+    trunk: TrunkSource = TrunkSource()
+    """What it begins with."""
+    trunk_weights: str = ""
+    """A digest of those."""
 
 
 class ObjectsStepConfig(Section):
@@ -50,6 +70,43 @@ class ObjectsStepConfig(Section):
 # ------------------------------------------------------------------------------------------------------------------- the steps
 
 
+def learn_detector(given: StepInput) -> Made:
+    """A detector that learns from the boxes of the lake; nothing where they are few, or where it would be no better.
+
+    A build knows more of the lake than the one before, and mostly the same boxes: then what was learned from them is taken over.
+    """
+    from corkboard.lake.pictures.reading import Pictures
+    from corkboard.shopping.own_detector import annotated
+    from corkboard.shopping.own_detector import learn_detector as learn
+    from corkboard.vision.detector import detector_facts, detector_tensors
+
+    config: DetectorStepConfig = given.config
+    told = given.lake.objects()
+    if config.source.weights or not config.own.enabled or told.is_empty():
+        return Made(config={"kind": "none"}, metrics={"pictures": 0})
+    pictures = Pictures(given.lake.folder)
+    boxes = annotated(given.lake.items(), told, pictures)
+    learned_from = content_hash(boxes.digest, config.model_dump(mode="json"), [source_hash(name) for name in DETECTOR_CODE], given.seed)
+    same = next((found for found in given.earlier() if found.config.get("learned_from") == learned_from), None)
+    with suppress(CorkboardError, OSError):  # damaged: it would only have saved work
+        if same is not None:
+            same.check()
+            return Made(same.tensors, config=same.config, metrics=same.metrics)
+    learned = learn(
+        boxes,
+        pictures,
+        lambda: trunk_of(config.trunk),
+        config.own,
+        given.seed,
+        file_detector(config.source),
+        lambda at: given.progress("learning to detect from boxes of the lake", at.step, at.steps),
+    )
+    if learned.detector is None:
+        return Made(config={"kind": "none", "learned_from": learned_from}, metrics=learned.told, said=learned.sentence)
+    facts = {"kind": DETECTOR, "learned_from": learned_from, **detector_facts(learned.detector)}
+    return Made(detector_tensors(learned.detector), config=facts, metrics=learned.told, said=learned.sentence)
+
+
 def find_objects(given: StepInput) -> Made:
     """The objects of the main picture of every item."""
     from corkboard.lake.pictures.reading import Pictures
@@ -57,7 +114,7 @@ def find_objects(given: StepInput) -> Made:
 
     config: ObjectsStepConfig = given.config
     encoder, pictures = visual_encoder(given.artifacts), Pictures(given.lake.folder)
-    detector = None if encoder is None else detector_of(config.detector)
+    detector = None if encoder is None else detector_of(config.detector, given.artifacts)
     if encoder is None or detector is None:
         return Made(config={"kind": "none"})
     items, known = given.lake.items(), given.lake.objects()
@@ -96,7 +153,9 @@ def fit_matcher(given: StepInput) -> Made:
     pairs = judged_pairs(given.artifacts, given.lake, index, config)
     stats = ItemStats.from_artifact(given.artifacts["stats"]).before((given.calendar.end_ms - DAY_MS) // DAY_MS)
     appeal = Appeal.of(stats, sorted(given.lake.items()["item_id"])) if len(pairs) else None
-    matcher = fit(index, pairs, appeal, config)
+    found = found_objects(given.artifacts)
+    scenes = None if found is None else found.take(np.flatnonzero(~found.table["sold"].to_numpy()))
+    matcher = fit(index, pairs, appeal, config, scenes)
     return Made(matcher.tensors(), matcher.tables(), matcher.config, {"pairs": len(pairs), "judged": matcher.judged})
 
 
@@ -148,7 +207,20 @@ def judged_pairs(artifacts: Mapping[str, Artifact], lake: Lake, index: LookIndex
     return JudgedPairs(queries, query, pairs["place"].to_numpy(), pairs["grade"].to_numpy())
 
 
-def detector_of(source: DetectorSource) -> Detector | None:
+def detector_of(source: DetectorSource, artifacts: Mapping[str, Artifact]) -> Detector | None:
+    """The detector of a build: its own where it has learned one, else that of a setting; None where there is neither."""
+    return own_detector(artifacts) or file_detector(source)
+
+
+def own_detector(artifacts: Mapping[str, Artifact]) -> Detector | None:
+    """The detector that a build has learned; None where it has not."""
+    from corkboard.vision.detector import detector_from
+
+    artifact = artifacts.get(DETECTOR)
+    return None if artifact is None or artifact.config.get("kind") != DETECTOR else detector_from(artifact.config, artifact.tensors)
+
+
+def file_detector(source: DetectorSource) -> Detector | None:
     """The detector of a setting; None where none is named and this copy of the package comes without one.
 
     Raises :class:`corkboard.errors.NotFound` for a file that is not there.

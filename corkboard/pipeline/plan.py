@@ -5,7 +5,7 @@ do is in :mod:`corkboard.pipeline.learned`.
     content/hashed -> index/hashed                                              1  popularity and content
     item_knn  boards                                                            2  + item-kNN
     content -> index                                                            3  + trained content
-    visual -> visual_index, objects -> look_index -> look_matcher
+    visual -> visual_index; detector, visual -> objects -> look_index -> look_matcher
     objects -> appearances, outfits -> outfit_model, scene_model (the first reads appearances, too)
     graphs -> neighbours; content, visual, neighbours -> multibisage
                           -> graph_index; -> searchsage -> itemsage
@@ -276,7 +276,14 @@ def _visual(settings: Settings) -> list[Step]:
 def _looks(settings: Settings) -> list[Step]:
     """What is in pictures, the products that look like it, and what goes together."""
     shop, complete = settings.shopping.shop_the_look, settings.shopping.complete_the_look
-    detector = settings.vision.detector
+    detector, trunk = settings.vision.detector, settings.vision.trunk
+    learned = look_steps.DetectorStepConfig(
+        own=settings.vision.own_detector,
+        source=detector,
+        weights=look_steps.weights_digest(detector),
+        trunk=trunk,
+        trunk_weights=visual_steps.weights_digest(trunk),
+    )
     objects = look_steps.ObjectsStepConfig(objects=shop.objects, detector=detector, weights=look_steps.weights_digest(detector))
     found, index, matcher = look_steps.OBJECTS, look_steps.LOOK_INDEX, look_steps.LOOK_MATCHER
     outfits, learned_from = outfit_steps.OUTFITS, ("corkboard.shopping", "corkboard.vision", "corkboard.learning")
@@ -286,7 +293,15 @@ def _looks(settings: Settings) -> list[Step]:
     looked, appearance = (found, index, matcher), outfit_steps.weights_digest()
     mining = outfit_steps.OutfitsStepConfig(mining=complete.mining, weights=appearance)
     return [
-        Step(found, look_steps.find_objects, uncut, objects, ("visual",), code=crops, pictures=True),
+        Step(
+            look_steps.DETECTOR,
+            look_steps.learn_detector,
+            before_last_day,
+            learned,
+            code=(*look_steps.DETECTOR_CODE, *crops),
+            pictures=True,
+        ),
+        Step(found, look_steps.find_objects, uncut, objects, ("visual", look_steps.DETECTOR), code=crops, pictures=True),
         Step(index, look_steps.index_looks, uncut, None, (found,), code=indexed),
         Step(
             matcher,
@@ -407,7 +422,7 @@ def _stages() -> list[Stage]:
     second = {**first, "item_knn": "item_knn", "boards": "boards"}
     third = {**second, "content": "content", "index": "index"}
     pictures = {"visual": "visual", "visual_index": "visual_index"}
-    looks = (look_steps.OBJECTS, look_steps.LOOK_INDEX, look_steps.LOOK_MATCHER)
+    looks = (look_steps.DETECTOR, look_steps.OBJECTS, look_steps.LOOK_INDEX, look_steps.LOOK_MATCHER)
     looks += (outfit_steps.APPEARANCES, outfit_steps.OUTFITS, outfit_steps.OUTFIT_MODEL, outfit_steps.SCENE_MODEL)
     pictures |= {name: name for name in looks}
     fourth = {**third, **pictures, "graphs": "graphs", "multibisage": "multibisage", "graph_index": "graph_index"}

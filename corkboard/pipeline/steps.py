@@ -34,6 +34,8 @@ class Made:
     config: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
+    said: str = ""
+    """A sentence for whoever builds, where there is something to know."""
     makes: Sequence[Space] = ()
     requires: Sequence[Space] = ()
 

@@ -27,6 +27,11 @@ class GateConfig(Section):
     """With judgements: of what lies above the gate, at least this share was judged similar."""
     quantile: float = Field(default=0.4, ge=0, le=1)
     """Without judgements: a product passes where it is more alike than the nearest other product is for this share of the category."""
+    shown: float = Field(default=0.4, ge=0, le=1)
+    """Without judgements: at least this share of the things in the lake's own scenes has something to show, however little crops of scenes
+    look like pictures of products; 0: the catalogue alone decides."""
+    min_scene_objects: int = Field(default=30, ge=1)
+    """With fewer things in scenes the catalogue alone decides."""
     shrinkage: float = Field(default=5.0, ge=0)
     """A category's own figures count as if there were so many more pairs (or products) with the figures of all categories together."""
     min_judged: int = Field(default=200, ge=2)

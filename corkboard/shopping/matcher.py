@@ -120,13 +120,20 @@ class JudgedPairs:
 
 
 def fit_matcher(
-    index: LookIndex, pairs: JudgedPairs | None = None, appeal: Appeal | None = None, config: ShopTheLookConfig | None = None
+    index: LookIndex,
+    pairs: JudgedPairs | None = None,
+    appeal: Appeal | None = None,
+    config: ShopTheLookConfig | None = None,
+    scenes: FoundObjects | None = None,
 ) -> LookMatcher:
-    """The matcher of an index: fitted to judged pairs where there are at least ``gate.min_judged`` of them, of both outcomes."""
+    """The matcher of an index: fitted to judged pairs where there are at least ``gate.min_judged`` of them, of both outcomes.
+
+    Else ``scenes``, objects that are not sold, say how near crops come to products at all.
+    """
     config = config or ShopTheLookConfig()
     similar = np.zeros(0, bool) if pairs is None else pairs.grade >= POSITIVE
     if pairs is None or len(pairs) < config.gate.min_judged or similar.all() or not similar.any():
-        return LookMatcher(np.array(DEFAULT_WEIGHTS), unlabelled_gate(index, config.duplicate, config.gate))
+        return LookMatcher(np.array(DEFAULT_WEIGHTS), unlabelled_gate(index, config.duplicate, config.gate, scenes))
     features = pair_features(index, pairs, appeal)
     gate = judged_gate(index.names, features[:, 0], index.category[pairs.place], similar, config.gate)
     return LookMatcher(logistic_regression(features, similar, config.ridge), gate, len(pairs))

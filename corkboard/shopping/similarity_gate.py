@@ -8,7 +8,9 @@ similar reaches ``precision``, the category's own counts added to ``shrinkage`` 
 
 **Without** nobody has said what is similar; but products of a catalogue are different things, so what another product reaches says
 nothing. Each product's nearest *other* product gives a distribution by category: the chance is the (logistic) share of it that lies below a
-cosine, ``least`` its quantile. Mean, deviation and quantile are shrunk alike.
+cosine, ``least`` its quantile. Mean, deviation and quantile are shrunk alike. That takes crops of scenes to be as near to their product as
+pictures of the catalogue are to each other. Where light and pose make them less alike, no crop would pass; so bound and chance are moved
+down, category by category, until ``shown`` of the things in the lake's own scenes have something to show.
 
 Cosines mean different things in different categories (a rug is like any rug), which is why one bound for all is either too strict or lets
 through anything.
@@ -26,6 +28,7 @@ from corkboard.shopping.config import GateConfig
 
 if TYPE_CHECKING:
     from corkboard.shopping.look_index import LookIndex
+    from corkboard.shopping.objects import FoundObjects
 
 NEVER = 1.0
 """The bound where no similarity is good enough: the very same picture alone passes."""
@@ -91,8 +94,11 @@ def judged_gate(
     return SimilarityGate(names, slopes, offsets, least, np.bincount(np.where(categories < 0, shape - 1, categories), minlength=shape))
 
 
-def unlabelled_gate(index: LookIndex, duplicate: float, config: GateConfig) -> SimilarityGate:
-    """The gate of an index without judgements. Products more alike than ``duplicate`` are one product, not another."""
+def unlabelled_gate(index: LookIndex, duplicate: float, config: GateConfig, scenes: FoundObjects | None = None) -> SimilarityGate:
+    """The gate of an index without judgements. Products more alike than ``duplicate`` are one product, not another.
+
+    ``scenes`` are objects of the lake's own scenes, of which ``config.shown`` are to have an answer.
+    """
     near = [nearest_other(index, category, duplicate) for category in (*range(len(index.names)), -1)]
     everything = np.concatenate(near)
     overall = np.array(_summary(everything, config.quantile) if len(everything) else _UNKNOWN)
@@ -101,8 +107,28 @@ def unlabelled_gate(index: LookIndex, duplicate: float, config: GateConfig) -> S
         (len(one) * np.array(_summary(one, config.quantile)) + m * overall) / (len(one) + m) if len(one) else overall for one in near
     ]
     mean, deviation, least = np.stack(figures).T
+    moved = _domain_gap(index, least, scenes, config)
     slope = np.pi / np.sqrt(3) / np.maximum(deviation, _LEAST_DEVIATION)
-    return SimilarityGate(index.names, slope, -slope * mean, least.copy(), np.zeros(len(mean), np.int64))
+    return SimilarityGate(index.names, slope, -slope * (mean - moved), least - moved, np.zeros(len(mean), np.int64))
+
+
+def _domain_gap(index: LookIndex, least: np.ndarray, scenes: FoundObjects | None, config: GateConfig) -> np.ndarray:
+    """float64 ``(categories + 1,)``, 0 and more: how far ``least`` must fall for ``config.shown`` of the objects of scenes to pass."""
+    gaps, counts = np.zeros(len(least)), np.zeros(len(least))
+    for number, name in enumerate(index.names) if scenes is not None else ():
+        rows = np.flatnonzero((scenes.table["category"] == name).fill_null(False).to_numpy())
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_PRODUCTS)).astype(np.int64)] if len(rows) else rows
+        products = index.products.vectors[index.category == number]
+        if len(rows) and len(products):
+            nearest = np.concatenate(
+                [(scenes.vectors[part] @ products.T).max(axis=1) for part in np.array_split(rows, -(-len(rows) // 256))]
+            )
+            gaps[number], counts[number] = least[number] - np.quantile(nearest, 1 - config.shown), len(rows)
+    if counts.sum() < config.min_scene_objects or not config.shown:
+        return np.zeros(len(least))
+    overall = float(gaps @ counts / counts.sum())
+    shrunk = (counts * gaps + config.shrinkage * overall) / np.maximum(counts + config.shrinkage, 1e-9)
+    return np.maximum(np.where(counts > 0, shrunk, overall), 0.0)
 
 
 def nearest_other(index: LookIndex, category: int, duplicate: float) -> np.ndarray:

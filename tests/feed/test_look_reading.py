@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shutil import rmtree
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,8 @@ from corkboard.shopping.outfit_config import OutfitModelConfig
 from corkboard.shopping.outfit_model import OutfitModel
 from corkboard.shopping.outfit_network import OutfitNetwork
 from corkboard.vision.appearance import Appearance, AppearanceReader, appearance_table
+from corkboard.vision.config import CentreConfig, DetectorConfig, TrunkConfig
+from corkboard.vision.detector import build_detector, detector_facts, detector_tensors
 
 CHANCES = Space("appearance", "1")
 
@@ -53,3 +56,16 @@ def test_a_model_that_reads_what_the_release_has_not_is_refused(tmp_path):
         look_parts._outfit_model({"visual": None, "appearance": Space("appearance", "2")}, kept)
     with pytest.raises(NotFound, match="appearance"):
         look_parts._outfit_model({"visual": Space("visual", "1"), "appearance": None}, kept)
+
+
+def test_a_release_finds_with_the_detector_that_it_has_learned(tmp_path):
+    settings = DetectorConfig(side=32, trunk=TrunkConfig(side=32, width=0.5), centre=CentreConfig(channels=8))
+    detector = build_detector(settings, ["hat", "shoe"], 0)
+    parts = {"tensors": detector_tensors(detector), "config": {"kind": "detector", **detector_facts(detector)}}
+    for key, given in (("1", parts), ("2", {"config": {"kind": "none"}})):
+        write_artifact(tmp_path, "detector", key, **given)
+    kept, empty = (load_artifact(tmp_path / "detector" / "default" / key) for key in ("1", "2"))
+    load = look_parts._own_detector(kept)
+    rmtree(kept.path)  # a later build sweeps it away while this release still serves
+    assert load().class_names == ("hat", "shoe")
+    assert look_parts._own_detector(empty) is None

@@ -45,7 +45,7 @@ def looks_workspace(folder: Path) -> Workspace:
         "look_matcher": (look_steps.fit_matcher, SHOP, lake.until(END - DAY)),
     }
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(look_steps, "detector_of", lambda source: DETECTOR)
+        patched.setattr(look_steps, "detector_of", lambda source, artifacts: DETECTOR)
         for name, (run, config, seen) in steps.items():
             found = run(given(seen, config, made))
             parts = {part: getattr(found, part) for part in ("tensors", "tables", "config", "metrics", "makes", "requires")}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shutil import copytree
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from corkboard.artifacts import Artifact, write_artifact
+from corkboard.artifacts import Artifact, load_artifact, write_artifact
 from corkboard.embeddings.config import VisualConfig
 from corkboard.embeddings.visual import VisualEncoder
 from corkboard.errors import NotFound
@@ -24,6 +26,7 @@ from corkboard.vision.config import DetectorSource, TrunkConfig
 from corkboard.vision.trunk import build_trunk
 from tests.lake.rows import DAY, T0, action, item, lake_of
 from tests.shopping.look_builders import ToldDetector, plain, png
+from tests.shopping.own_detector_builders import OWN, boxed_picture, rows_of
 
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 DETECTOR = ToldDetector({(20, 40): [(LEFT, (1.0, 0.0, 0.0), 0.9), (RIGHT, (0.0, 1.0, 0.0), 0.8)]})
@@ -66,7 +69,7 @@ def lake(tmp_path_factory) -> Lake:
 def built(lake, tmp_path_factory) -> dict[str, Artifact]:
     """The artefacts of all three steps, and those that they read."""
     patched = pytest.MonkeyPatch()
-    patched.setattr(look_steps, "detector_of", lambda source: DETECTOR)
+    patched.setattr(look_steps, "detector_of", lambda source, artifacts: DETECTOR)
     root, draw = tmp_path_factory.mktemp("artifacts"), np.random.default_rng(0)
     trunk = build_trunk(TrunkConfig(side=16, width=0.5), 0)
     outputs = {f"output{place}": draw.normal(size=(trunk.dim, width)) for place, width in enumerate((16, 32))}
@@ -91,9 +94,9 @@ def built(lake, tmp_path_factory) -> dict[str, Artifact]:
     return made
 
 
-def given(lake: Lake, config, artifacts) -> SimpleNamespace:
-    calendar = SimpleNamespace(end_ms=END)
-    return SimpleNamespace(lake=lake, config=config, artifacts=artifacts, seed=0, calendar=calendar, progress=lambda *told: None)
+def given(lake: Lake, config, artifacts, earlier=()) -> SimpleNamespace:
+    calendar, told = SimpleNamespace(end_ms=END), {"seed": 0, "progress": lambda *told: None}
+    return SimpleNamespace(lake=lake, config=config, artifacts=artifacts, calendar=calendar, earlier=lambda: earlier, **told)
 
 
 def test_a_lake_is_looked_into(built):
@@ -133,7 +136,7 @@ def test_without_pictures_or_a_detector_artefacts_are_empty(tmp_path, lake, buil
     assert look_steps.find_objects(given(lake, config, built)).config == {"kind": "none"}
     assert look_steps.weights_digest(DetectorSource()) == ""
     with pytest.raises(NotFound):
-        look_steps.detector_of(DetectorSource(weights=str(tmp_path / "none")))
+        look_steps.detector_of(DetectorSource(weights=str(tmp_path / "none")), built)
 
 
 def test_a_lake_without_products_has_no_index(tmp_path, built):
@@ -160,3 +163,82 @@ def test_other_weights_are_another_detector(tmp_path):
     assert steps["objects"].config.weights in digests
     assert {"corkboard.shopping.objects", "corkboard.vision"} <= set(steps["objects"].code)
     assert all(steps[name].pictures for name in ("objects", "look_matcher"))
+
+
+# ------------------------------------------------------------------------------------------------------- a detector of one's own
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory) -> Lake:
+    """Sixty pictures with boxes of hats and shoes, and one without."""
+    folder = tmp_path_factory.mktemp("boxed")
+    store, items, boxes = PictureStore(folder), [], []
+    for number in range(61):
+        image, told = boxed_picture(number, 48)
+        items.append(item(f"a{number}", T0, f"i{number}", images=[f"sha256:{store.put(png(image))}"]))
+        rows = [] if number == 60 else rows_of(f"i{number}", None, told)
+        boxes += [{"event_id": f"b{number}-{k}", "time_ms": T0, **row} for k, row in enumerate(rows)]
+    return lake_of(folder, items=items, objects=boxes)
+
+
+CONFIG = look_steps.DetectorStepConfig(own=OWN)
+
+
+@pytest.fixture(scope="module")
+def own(boxed, tmp_path_factory) -> Artifact:
+    made = look_steps.learn_detector(given(boxed, CONFIG, {}))
+    return write_artifact(tmp_path_factory.mktemp("own"), "detector", "1", tensors=made.tensors, config=made.config, metrics=made.metrics)
+
+
+def test_a_build_finds_with_what_it_has_learned(boxed, built, own):
+    assert own.metrics["AP50"] > own.metrics["AP50_mean_boxes"]
+    detector = look_steps.own_detector({"detector": own})
+    assert detector.class_names == ("hat", "shoe")
+    assert detector.config.threshold == own.metrics["threshold"]
+    found = look_steps.find_objects(given(boxed, look_steps.ObjectsStepConfig(), {"visual": built["visual"], "detector": own}))
+    assert found.config["detector"] == detector.version
+    (unlabelled,) = found.tables["objects"].filter(item_id="i60")["category"].to_list()
+    assert unlabelled == "hat"
+    assert look_steps.detector_of(DetectorSource(), {}).version != detector.version
+
+
+def test_the_same_boxes_are_learned_from_once(boxed, own, tmp_path, monkeypatch):
+    monkeypatch.setattr("corkboard.shopping.own_detector.learn_detector", lambda *given: pytest.fail("it has been learned"))
+    later = lake_of(tmp_path / "later", items=[item("x", T0, "x")])
+    made = look_steps.learn_detector(given(boxed, CONFIG, {}, [own]))
+    assert (made.config, made.metrics) == (own.config, own.metrics)
+    assert all(np.array_equal(made.tensors[name], own.tensors[name]) for name in own.tensors)
+    assert look_steps.learn_detector(given(later, CONFIG, {}, [own])).config == {"kind": "none"}
+    with pytest.raises(pytest.fail.Exception):
+        look_steps.learn_detector(given(boxed, CONFIG.model_copy(update={"own": OWN.model_copy(update={"held_out": 0.3})}), {}, [own]))
+    damaged = load_artifact(Path(copytree(own.path, tmp_path / "damaged")))
+    (damaged.path / "tensors.safetensors").write_bytes(b"cut off")
+    with pytest.raises(pytest.fail.Exception):
+        look_steps.learn_detector(given(boxed, CONFIG, {}, [damaged]))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG.model_copy(update={"source": DetectorSource(weights="mine.safetensors")}),
+        CONFIG.model_copy(update={"own": OWN.model_copy(update={"enabled": False})}),
+    ],
+)
+def test_nothing_is_learned_where_somebody_says_so(boxed, config):
+    assert look_steps.learn_detector(given(boxed, config, {})).config == {"kind": "none"}
+
+
+def test_too_few_boxes_are_told(boxed):
+    made = look_steps.learn_detector(given(boxed, CONFIG.model_copy(update={"own": OWN.model_copy(update={"min_pictures": 500})}), {}))
+    assert made.config["kind"] == "none"
+    assert made.metrics == {"pictures": 60, "why": "fewer than 500 pictures with boxes"}
+    assert look_steps.own_detector({"detector": SimpleNamespace(config=made.config)}) is None
+
+
+def test_a_detector_learns_before_the_last_day():
+    steps = {step.title: step for step in plan(load_settings()).steps}
+    detector = steps["detector"]
+    assert detector.cut(SimpleNamespace(end_ms=END)) == END - DAY
+    assert detector.pictures
+    assert "detector" in steps["objects"].needs
+    assert all("detector" in stage.roles for stage in plan(load_settings()).stages if "objects" in stage.roles)

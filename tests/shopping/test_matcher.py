@@ -132,6 +132,40 @@ def test_products_of_no_category_have_a_gate_of_their_own():
     np.testing.assert_allclose(unlabelled_gate(hats, 0.98, GateConfig()).least[0], expected, atol=0.01)  # as if they were called hats
 
 
+def test_where_crops_are_never_as_near_as_products_the_bound_falls_until_some_pass():
+    index = index_of([0, 20, 60, 80, 0, 20], ["hat"] * 4 + ["shoe"] * 2)
+    config = GateConfig(shrinkage=0.0, min_scene_objects=5, shown=0.4)
+    alone = unlabelled_gate(index, 0.98, config)
+    far = [-40.0, -50.0, -60.0, -70.0, -80.0]
+    moved = unlabelled_gate(index, 0.98, config, found(at_angles(*far), ["hat"] * 5, sold=[False] * 5))
+    nearest = np.cos(np.deg2rad([40, 50, 60, 70, 80]))
+    np.testing.assert_allclose(moved.least[0], np.quantile(nearest, 0.6), atol=0.01)
+    assert moved.passes(nearest, np.zeros(5, int)).tolist() == [True, True, False, False, False]
+    gap = alone.least[0] - moved.least[0]
+    np.testing.assert_allclose(moved.least[1], alone.least[1] - gap)  # no crop says anything of shoes: they lean on hats
+    np.testing.assert_allclose(
+        moved.probability(nearest, np.zeros(5, int)), alone.probability(nearest + gap, np.zeros(5, int)), atol=1e-5
+    )  # the chance moves as the bound does
+
+
+@pytest.mark.parametrize(
+    ("degrees", "change"),
+    [([0.0, 1.0, 20.0, 60.0, 80.0], {}), ([-80.0] * 4, {}), ([-80.0] * 5, {"shown": 0.0})],
+    ids=["crops are near", "too few", "turned off"],
+)
+def test_crops_never_make_the_bound_stricter_and_few_say_nothing(degrees: list[float], change: dict[str, float]):
+    index = index_of([0, 20, 60, 80], ["hat"] * 4)
+    config = GateConfig(shrinkage=0.0, min_scene_objects=5).model_copy(update=change)
+    scenes = found(at_angles(*degrees), ["hat"] * len(degrees), sold=[False] * len(degrees))
+    np.testing.assert_array_equal(unlabelled_gate(index, 0.98, config, scenes).least, unlabelled_gate(index, 0.98, config).least)
+
+
+def test_crops_of_no_category_or_of_none_that_is_sold_say_nothing():
+    index, config = index_of([0, 20, 60, 80], ["hat"] * 4), GateConfig(min_scene_objects=1)
+    scenes = found(at_angles(-80, -80), [None, "lamp"], sold=[False] * 2)
+    np.testing.assert_array_equal(unlabelled_gate(index, 0.98, config, scenes).least, unlabelled_gate(index, 0.98, config).least)
+
+
 # ------------------------------------------------------------------------------------------------------------------- the matcher
 
 

@@ -22,6 +22,7 @@ from corkboard.lake.importers.frames import (
     user_frame,
     with_attributes,
 )
+from corkboard.lake.importers.prices import minor_units
 from corkboard.lake.importers.times import to_ms
 from corkboard.lake.importers.words import action_of, unknown_actions
 
@@ -202,7 +203,7 @@ def _items(raw: pl.DataFrame, rows: pl.DataFrame, impressions: pl.DataFrame | No
         _first_of(raw, _CATEGORIES).str.split("|").list.first().alias("category"),
         _first_of(raw, ("BRAND",)).alias("brand_id"),
         _first_of(raw, ("CREATOR_ID",)).alias("creator_id"),
-        (_first_of(raw, ("PRICE",)).cast(pl.Float64, strict=False) * 100).round(0).cast(pl.Int64).alias("price_minor"),
+        minor_units(_first_of(raw, ("PRICE",)), pl.lit(config.currency)).alias("price_minor"),
         *[pl.col(name).str.split("|").alias(name) for name in other],
     ).unique("item_id", keep="first", maintain_order=True)
     if "PRICE" in raw.columns:

@@ -20,6 +20,7 @@ from corkboard.lake.importers.frames import (
     user_frame,
     with_attributes,
 )
+from corkboard.lake.importers.prices import minor_units
 from corkboard.lake.importers.times import spread_back, to_ms
 from corkboard.lake.importers.words import OURS_BY_NAME, action_of, folded, unknown_actions
 
@@ -152,7 +153,7 @@ def _items(
         columns.append(category.list.first() if isinstance(items.schema["category"], pl.List) else category)
     if items.schema.get("price") == pl.Float64:
         notes.append(f"Prices name no currency: {config.currency} was assumed.")
-        columns.append((pl.col("price") * 100).round(0).cast(pl.Int64).alias("price_minor"))
+        columns.append(minor_units(pl.col("price"), pl.lit(config.currency)).alias("price_minor"))
         columns.append(pl.when(pl.col("price").is_not_null()).then(pl.lit(config.currency)).alias("currency"))
     rows = born.join(items.select("item_id", *columns), on="item_id", how="left", maintain_order="left")
     return with_attributes(rows, long_attributes(items, labels))

@@ -244,3 +244,28 @@ def test_real_pictures_import_with_one_command(
     assert category in found["category"].to_list()
     assert found["category"].n_unique() >= kinds
     assert found["attributes"].list.len().min() >= 1
+
+
+def test_what_has_a_price_is_a_product(tmp_path: Path) -> None:
+    in_folder(tmp_path)
+    rows = ["id,title,price,currency,kind,file", "11,A shirt,19.99,eur,product,11.png", "12,Another,500,JPY,product,12.png"]
+    rows += ["13,Jeans,a lot,EUR,pin,13.png", "14,A watch,5,,product,14.png"]
+    (tmp_path / "styles.csv").write_text("\n".join(rows))
+    imported = load_outside(tmp_path)
+    told = {row["item_id"]: row for row in imported.frames["items"].to_dicts()}
+    assert [(told[name]["price_minor"], told[name]["currency"]) for name in ("11", "12", "13", "14")] == [
+        (1999, "EUR"),
+        (500, "JPY"),
+        (None, None),
+        (500, "USD"),
+    ]
+    assert [told[name]["kind"] for name in ("11", "13")] == ["product", "pin"]
+    assert any(note.startswith("1 prices are no numbers") for note in imported.notes)
+    assert any(note.startswith("1 prices name no currency: USD was assumed") for note in imported.notes)
+    report = ingest_outside(tmp_path / "lake", tmp_path)
+    assert report.refused == 0
+    (tmp_path / "styles.csv").write_text("file,price_minor,currency\n11.png,1999,EUR\n12.png,,EUR")
+    items = load_outside(tmp_path).frames["items"]
+    assert items.select("price_minor", "currency").rows() == [(1999, "EUR"), (None, None)]
+    (tmp_path / "styles.csv").write_text("file,currency,kind\n11.png,EUR,shirt\n12.png,EUR,shirt")
+    assert not {"currency", "kind", "price_minor"} & set(load_outside(tmp_path).frames["items"].columns)
