@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corkboard import __version__
 from corkboard.experiments import graph_claims as name
 from corkboard.experiments import spine_claims as judging
 from corkboard.experiments.graph import BASELINES, FIRST, OPTIONAL, PUBLIC_ENCODERS, SINGLE, UNSEEN, GraphResult
 from corkboard.experiments.graph_claims import ACTIONS, CLAIMS, CONTROLS, LIKENESSES, R10, R100, Compared, compare_likeness
 from corkboard.experiments.graph_people import PEOPLE
 from corkboard.experiments.graph_walks import variants
-from corkboard.experiments.grids import MISSING, Grid, Pages, figure, interval, percent, seed_by_seed, troubles, verdict
+from corkboard.experiments.grids import (
+    MISSING,
+    Grid,
+    Pages,
+    claims_grid,
+    controls_grid,
+    figure,
+    frame,
+    interval,
+    percent,
+    seed_by_seed,
+    told_claim,
+    told_control,
+    troubles,
+)
 from corkboard.experiments.measured import MAIN
 from corkboard.experiments.result import Cell, Measure, Row
 from corkboard.experiments.seeded import seeded_rows
 from corkboard.experiments.spine_claims import SpineClaim, lift
-from corkboard.experiments.spine_runs import Run
 
 SCHEMA = "corkboard.graph/1"
 _PARTS = (name.NO_BOARD, name.FEW_BOARDS, name.MANY_BOARDS, "cold")
@@ -32,7 +44,7 @@ def grids(result: GraphResult) -> list[Grid]:
     """Every table of the report, claims first."""
     public = [_public(result, one) for one in result.sets()]
     return [
-        _claims(result),
+        claims_grid([(claim, result.claim(claim)) for claim in CLAIMS]),
         _alike(result),
         _controls(result),
         _items(result),
@@ -69,15 +81,6 @@ def protocol(result: GraphResult) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------- tables
 
 
-def _claims(result: GraphResult) -> Grid:
-    rows = []
-    for claim in CLAIMS:
-        found = result.claim(claim)
-        rows.append([claim.name, claim.label, interval(found, claim), verdict(found)])
-    notes = ["A difference above 0 is what the claim says; in per cent where it is a share of the second one's figure."]
-    return Grid("Claims", ("claim", "", "difference", "verdict"), rows, notes)
-
-
 def likeness(result: GraphResult, one: name.Likeness) -> Compared:
     """A ratio over seeds."""
     values = result.contrast(SpineClaim(one.name, one.of), MAIN)
@@ -96,17 +99,13 @@ def _alike(result: GraphResult) -> Grid:
 
 
 def _controls(result: GraphResult) -> Grid:
-    rows = []
-    for control in CONTROLS:
-        found = result.control(control)
-        rows.append([control.name, *(interval(one, control.claim) for one in (found.on, found.off, found.fallen)), found.ending])
+    grid, rows = controls_grid(result, CONTROLS), []
     for control in CONTROLS:
         against = SpineClaim("", lift(name.MULTI, name.PINSAGE, R10), lift=True)
         found = result.control(judging.Control(control.name, control.world, control.off, against))
         parts = (interval(one, against) for one in (found.on, found.off, found.fallen))
         rows.append([f"the same against PinSage: {control.name}", *parts, found.ending])
-    notes = ["The same difference in the world as it is, without its cause, and what fell away, paired over seeds."]
-    return Grid("Controls", ("control", "with its cause", "without", "fell away", "ending"), rows, notes)
+    return replace(grid, rows=[*grid.rows, *rows])
 
 
 def _items(result: GraphResult) -> Grid:
@@ -202,32 +201,16 @@ def _facts(result: GraphResult, variant: str, names: Sequence[str], world: str =
 
 def to_dict(result: GraphResult) -> dict[str, Any]:
     """Plain JSON values: every claim, likeness and control, and every figure of every seed."""
-    controls = []
-    for control in CONTROLS:
-        found = result.control(control)
-        parts = {part: asdict(getattr(found, part)) for part in ("on", "off", "fallen")}
-        controls.append({"name": control.name, "world": control.world, "ending": found.ending, **parts})
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "seeds": list(result.seeds),
-        "config": result.config.model_dump(mode="json"),
-        "protocol": protocol(result),
-        "claims": [
-            {"name": one.name, "label": one.label, "weight": one.weight, "share": one.lift, **asdict(result.claim(one))} for one in CLAIMS
-        ],
-        "alike": [{"name": one.name, "label": one.label, **asdict(likeness(result, one))} for one in LIKENESSES],
-        "controls": controls,
-        "public": {one: [asdict(row) for row in public_rows(result, one)] for one in result.sets()},
-        "missing": list(result.missing),
-        "runs": [_told(run, result) for run in result.runs.values() if result.figures(run.world, run.variant, run.seed)],
-        "this_call": asdict(result.finished),
-    }
-
-
-def _told(run: Run, result: GraphResult) -> dict[str, Any]:
-    figures = result.figures(run.world, run.variant, run.seed)
-    return {"world": run.world, "variant": run.variant, "seed": run.seed, "figures": figures}
+    return frame(
+        SCHEMA,
+        result,
+        protocol(result),
+        claims=[told_claim(one, result.claim(one)) for one in CLAIMS],
+        alike=[{"name": one.name, "label": one.label, **asdict(likeness(result, one))} for one in LIKENESSES],
+        controls=[{"name": one.name, "world": one.world, **told_control(result.control(one))} for one in CONTROLS],
+        public={one: [asdict(row) for row in public_rows(result, one)] for one in result.sets()},
+        missing=list(result.missing),
+    )
 
 
 def report(result: GraphResult) -> Pages:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from corkboard import __version__
 from corkboard.artifacts import write_atomically
 from corkboard.experiments.measured import MAIN, Measured
 from corkboard.experiments.report_page import STYLE
-from corkboard.experiments.spine_claims import Judged, SpineClaim
+from corkboard.experiments.spine_claims import Control, ControlResult, Judged, SpineClaim
 from corkboard.experiments.spine_runs import Finished
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MISSING = "–"
+NO_TIME = "Not measured, for lack of time."
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,12 @@ def verdict(found: Judged) -> str:
     return f"{found.verdict} ({len(found.seeds)} seeds)" if found.verdict == "not measured" and found.seeds else found.verdict
 
 
+def worded(found: Judged, words: Mapping[str, str]) -> str:
+    """The verdict, in a report's own words where it has some."""
+    told = verdict(found)
+    return words.get(told, told)
+
+
 def seed_by_seed(result: Measured, given: Sequence[SpineClaim]) -> Grid:
     """Each claim in each world, with what the interval over its users says."""
     rows = []
@@ -157,3 +165,64 @@ def seed_by_seed(result: Measured, given: Sequence[SpineClaim]) -> Grid:
         rows.append([claim.name, *cells])
     notes = ["▲ ▼: the interval over users of that world alone lies above or below 0; ≈: it holds 0."]
     return Grid("Seed by seed", ("claim", *(str(seed) for seed in result.seeds)), rows, notes)
+
+
+def over_seeds(result: Measured, title: str, variants: Sequence[str], measures: Sequence[str], world: str = MAIN) -> Grid:
+    """Measures of each variant over the seeds; variants that were not measured are left out."""
+    rows = []
+    for variant in variants:
+        cells = [figure(result.over_seeds(world, variant, measure)) for measure in measures]
+        if any(cell != MISSING for cell in cells):
+            rows.append([variant, *cells])
+    return Grid(title, ("", *measures), rows, [] if rows else [NO_TIME])
+
+
+def claims_grid(judged: Sequence[tuple[SpineClaim, Judged]], words: Mapping[str, str] | None = None) -> Grid:
+    """Every claim with what it came to; ``words`` are a report's own for some verdicts."""
+    rows = []
+    for claim, found in judged:
+        rows.append([claim.name, claim.label, interval(found, claim), worded(found, words or {})])
+    notes = ["A difference above 0 is what the claim says; in per cent where it is a share of the second one's figure."]
+    return Grid("Claims", ("claim", "", "difference", "verdict"), rows, notes)
+
+
+def controls_grid(result: Measured, controls: Sequence[Control]) -> Grid:
+    """Whether a difference goes where its cause is gone."""
+    rows = []
+    for control in controls:
+        found = result.control(control)
+        rows.append([control.name, *(interval(one, control.claim) for one in (found.on, found.off, found.fallen)), found.ending])
+    notes = ["The same difference in worlds as they are, in worlds without its cause, and what fell away, paired over seeds."]
+    return Grid("Controls", ("control", "with its cause", "without", "fell away", "ending"), rows, notes)
+
+
+# ------------------------------------------------------------------------------------------------------------------- JSON
+
+
+def frame(schema: str, result: Measured, protocol: Sequence[str], *more: Measured, **parts: Any) -> dict[str, Any]:
+    """A report as plain JSON values: ``parts``, and every figure of every seed of ``result`` and of ``more``."""
+    return {
+        "schema": schema,
+        "version": __version__,
+        "seeds": list(result.seeds),
+        "config": result.config.model_dump(mode="json"),
+        "protocol": list(protocol),
+        **parts,
+        "runs": [run for one in (result, *more) for run in _runs(one)],
+        "this_call": asdict(result.finished),
+    }
+
+
+def told_claim(claim: SpineClaim, found: Judged, **more: Any) -> dict[str, Any]:
+    """A claim and what it came to; ``more`` adds to that, or stands in its place."""
+    return {"name": claim.name, "label": claim.label, "weight": claim.weight, "share": claim.lift, **asdict(found), **more}
+
+
+def told_control(found: ControlResult) -> dict[str, Any]:
+    """How a control ended, with what it was judged by."""
+    return {"ending": found.ending, **{part: asdict(getattr(found, part)) for part in ("on", "off", "fallen")}}
+
+
+def _runs(result: Measured) -> list[dict[str, Any]]:
+    found = [(run, result.figures(run.world, run.variant, run.seed)) for run in result.runs.values()]
+    return [{"world": run.world, "variant": run.variant, "seed": run.seed, "figures": figures} for run, figures in found if figures]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from corkboard import __version__
 from corkboard.experiments import looks_claims as name
-from corkboard.experiments.grids import MISSING, Grid, Pages, figure, interval, seed_by_seed, troubles, verdict
+from corkboard.experiments.grids import (
+    NO_TIME,
+    Grid,
+    Pages,
+    claims_grid,
+    figure,
+    frame,
+    over_seeds,
+    seed_by_seed,
+    told_claim,
+    troubles,
+    worded,
+)
 from corkboard.experiments.looks import LooksResult
 from corkboard.experiments.looks_claims import CLAIMS, DETECTION_CLAIMS, OUTFIT_FIRST, SCENE_CLAIMS, SHOP_CLAIMS, SINGLES_CLAIMS, WORDS
 from corkboard.experiments.looks_detection import VARIANTS as DETECTORS
@@ -23,7 +32,6 @@ from corkboard.metrics.outfits import AUC, TRIPLETS
 from corkboard.world.rendering import PICTURES_VERSION
 
 SCHEMA = "corkboard.looks/1"
-_NO_TIME = "Not measured, for lack of time."
 _ANSWERS = (
     *(name.SERVED, name.JUDGED, name.TRUE_BOXES, name.TRUE_CATEGORIES, name.TRUE_ALL, name.EVERYTHING, name.ON_SEEN),
     *(name.WHOLE, *name.BASELINES),
@@ -39,39 +47,23 @@ def judged(result: LooksResult) -> list[tuple[SpineClaim, Judged]]:
     return found + [(claim, none if result.outfits is None else result.outfits.claim(claim)) for claim in OUTFIT_FIRST]
 
 
-def worded(found: Judged) -> str:
-    """The verdict in the words of this report."""
-    told = verdict(found)
-    return WORDS.get(told, told)
-
-
 def grids(result: LooksResult) -> list[Grid]:
     """Every table of the report, claims first."""
-    rows = [[claim.name, claim.label, interval(found, claim), worded(found)] for claim, found in judged(result)]
     shown = (name.P1, name.R10, name.RANKED, name.RETRIEVED, name.SHOWN, name.ABSENT, name.REMOVED, name.REJECTION)
-    detectors = _table(result, "Detectors on rendered scenes", DETECTORS, (name.AP50, "AP", "training s"), name.RENDERED)
+    detectors = over_seeds(result, "Detectors on rendered scenes", DETECTORS, (name.AP50, "AP", "training s"), name.RENDERED)
     learned = (name.WITH_SINGLES, name.SCENES_ALONE)
     return [
-        Grid("Claims", ("claim", "", "difference", "verdict"), rows, ["A difference above 0 is what the claim says."]),
-        _table(result, "Shop The Look", _ANSWERS, shown),
-        _table(result, "Where the right product is lost", _ANSWERS[:7], (*map(name.rate, STAGES), "product of the rates", name.P1)),
+        claims_grid(judged(result), WORDS),
+        over_seeds(result, "Shop The Look", _ANSWERS, shown),
+        over_seeds(result, "Where the right product is lost", _ANSWERS[:7], (*map(name.rate, STAGES), "product of the rates", name.P1)),
         _categories(result),
-        _table(result, "Attributes", (name.UNTOLD, name.ATTRIBUTED), (name.COLOUR_MATCH, name.PATTERN_MATCH, name.EXACT)),
+        over_seeds(result, "Attributes", (name.UNTOLD, name.ATTRIBUTED), (name.COLOUR_MATCH, name.PATTERN_MATCH, name.EXACT)),
         detectors,
-        _table(result, "Single products in the detector's training", learned, (name.SINGLE_AP50, name.SCENE_AP50)),
-        _table(result, "What goes with a scene", SCENE_MODELS, (name.BY_PRODUCT, name.BY_SCENE)),
+        over_seeds(result, "Single products in the detector's training", learned, (name.SINGLE_AP50, name.SCENE_AP50)),
+        over_seeds(result, "What goes with a scene", SCENE_MODELS, (name.BY_PRODUCT, name.BY_SCENE)),
         _outfits(result),
         seed_by_seed(result, [claim for claim in CLAIMS if claim not in DETECTION_CLAIMS]),
     ]
-
-
-def _table(result: LooksResult, title: str, variants: Sequence[str], measures: Sequence[str], world: str = MAIN) -> Grid:
-    rows = []
-    for variant in variants:
-        cells = [figure(result.over_seeds(world, variant, measure)) for measure in measures]
-        if any(cell != MISSING for cell in cells):
-            rows.append([variant, *cells])
-    return Grid(title, ("", *measures), rows, [] if rows else [_NO_TIME])
 
 
 def _categories(result: LooksResult) -> Grid:
@@ -84,14 +76,10 @@ def _categories(result: LooksResult) -> Grid:
 
 
 def _outfits(result: LooksResult) -> Grid:
-    measures = [by(measure, "item") for measure in (FITB, TRIPLETS, AUC)]
-    rows = []
-    if result.outfits is not None:
-        for variant in dict.fromkeys(run.variant for run in result.outfits.runs.values()):
-            cells = [figure(result.outfits.over_seeds(MAIN, variant, measure)) for measure in measures]
-            if any(cell != MISSING for cell in cells):
-                rows.append([variant, *cells])
-    return Grid("Outfits: what is missing", ("", *measures), rows, [] if rows else [_NO_TIME])
+    title, measures = "Outfits: what is missing", [by(measure, "item") for measure in (FITB, TRIPLETS, AUC)]
+    if result.outfits is None:
+        return Grid(title, ("", *measures), [], [NO_TIME])
+    return over_seeds(result.outfits, title, list(dict.fromkeys(run.variant for run in result.outfits.runs.values())), measures)
 
 
 def protocol(result: LooksResult) -> list[str]:
@@ -115,26 +103,8 @@ def protocol(result: LooksResult) -> list[str]:
 
 def to_dict(result: LooksResult) -> dict[str, Any]:
     """Plain JSON values: every claim and every figure of every seed."""
-    claims = []
-    for claim, found in judged(result):
-        told = asdict(found)
-        claims.append({"name": claim.name, "label": claim.label, "weight": claim.weight, **told, "verdict": worded(found)})
-    runs = []
-    for part in (result, result.outfits):
-        for run in [] if part is None else part.runs.values():
-            figures = part.figures(run.world, run.variant, run.seed)
-            if figures:
-                runs.append({"world": run.world, "variant": run.variant, "seed": run.seed, "figures": figures})
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "seeds": list(result.seeds),
-        "config": result.config.model_dump(mode="json"),
-        "protocol": protocol(result),
-        "claims": claims,
-        "runs": runs,
-        "this_call": asdict(result.finished),
-    }
+    claims = [told_claim(claim, found, verdict=worded(found, WORDS)) for claim, found in judged(result)]
+    return frame(SCHEMA, result, protocol(result), *([] if result.outfits is None else [result.outfits]), claims=claims)
 
 
 def report(result: LooksResult) -> Pages:

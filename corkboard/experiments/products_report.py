@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corkboard import __version__
 from corkboard.experiments import products_claims as name
 from corkboard.experiments.graph_claims import TOLD
-from corkboard.experiments.grids import MISSING, Grid, Pages, figure, interval, seed_by_seed, troubles, verdict
+from corkboard.experiments.grids import (
+    Grid,
+    Pages,
+    claims_grid,
+    controls_grid,
+    frame,
+    over_seeds,
+    seed_by_seed,
+    told_claim,
+    told_control,
+    troubles,
+)
 from corkboard.experiments.measured import MAIN
 from corkboard.experiments.products import CONTROLLED, FIRST, OPTIONAL, SECOND, ProductsResult
 from corkboard.experiments.products_claims import CLAIMS, CONTROLS, TASKS, recall
 from corkboard.experiments.products_models import OMNIS, RARE, SEARCHES
 
 SCHEMA = "corkboard.products/1"
-_NO_TIME = "Not measured, for lack of time."
 
 
 def grids(result: ProductsResult) -> list[Grid]:
     """Every table of the report, claims first."""
     return [
-        _claims(result),
-        _controls(result),
+        claims_grid([(claim, result.claim(claim)) for claim in CLAIMS]),
+        controls_grid(result, CONTROLS),
         _cells(result, 10),
         _cells(result, 1),
         _told(result),
@@ -68,54 +77,29 @@ def protocol(result: ProductsResult) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------- tables
 
 
-def _claims(result: ProductsResult) -> Grid:
-    rows = []
-    for claim in CLAIMS:
-        found = result.claim(claim)
-        rows.append([claim.name, claim.label, interval(found, claim), verdict(found)])
-    return Grid("Claims", ("claim", "", "difference", "verdict"), rows, ["A difference above 0 is what the claim says."])
-
-
-def _controls(result: ProductsResult) -> Grid:
-    rows = []
-    for control in CONTROLS:
-        found = result.control(control)
-        rows.append([control.name, *(interval(one, control.claim) for one in (found.on, found.off, found.fallen)), found.ending])
-    notes = ["The same difference in worlds as they are, in worlds without its cause, and what fell away, paired over seeds."]
-    return Grid("Controls", ("control", "with its cause", "without", "fell away", "ending"), rows, notes)
-
-
-def _rows(result: ProductsResult, world: str, variants: Sequence[str], measures: Sequence[str]) -> list[list[str]]:
-    rows = []
-    for variant in variants:
-        cells = [figure(result.over_seeds(world, variant, measure)) for measure in measures]
-        if any(cell != MISSING for cell in cells):
-            rows.append([variant, *cells])
-    return rows
-
-
 def _columns(k: int) -> list[str]:
     return [recall(k, part) for part in ("mean", *name.QUERIES, *TASKS)]
 
 
 def _cells(result: ProductsResult, k: int) -> Grid:
-    measures = _columns(k)
-    rows = _rows(result, MAIN, [one for one in (*FIRST, *SECOND, *OPTIONAL) if one not in (*SEARCHES, *OMNIS)], measures)
-    columns = ("", *(measure.partition(" ")[2] for measure in measures))
-    return Grid(f"Recall@{k} of products", columns, rows, (_counts(result) if k == max(name.CUTS) else []) if rows else [_NO_TIME])
+    variants = [one for one in (*FIRST, *SECOND, *OPTIONAL) if one not in (*SEARCHES, *OMNIS)]
+    grid = _by_query_and_task(over_seeds(result, f"Recall@{k} of products", variants, _columns(k)))
+    return replace(grid, notes=_counts(result)) if grid.rows and k == max(name.CUTS) else grid
 
 
 def _told(result: ProductsResult) -> Grid:
-    measures = _columns(max(name.CUTS))
-    rows = _rows(result, TOLD, CONTROLLED, measures)
-    columns = ("", *(measure.partition(" ")[2] for measure in measures))
-    return Grid(f"Recall@{max(name.CUTS)} where the text tells all that pictures show", columns, rows, [] if rows else [_NO_TIME])
+    title = f"Recall@{max(name.CUTS)} where the text tells all that pictures show"
+    return _by_query_and_task(over_seeds(result, title, CONTROLLED, _columns(max(name.CUTS)), TOLD))
+
+
+def _by_query_and_task(grid: Grid) -> Grid:
+    """With columns that say once what the title says."""
+    return replace(grid, columns=("", *(column.partition(" ")[2] for column in grid.columns[1:])))
 
 
 def _search(result: ProductsResult) -> Grid:
     measures = (name.SEARCH, name.SEARCH_RARE, name.COVERAGE, name.OLD_INDEX, "pairs learned from", "search pairs")
-    rows = _rows(result, MAIN, [*SEARCHES, *OMNIS], measures)
-    return Grid("Search: queries and items", ("", *measures), rows, [] if rows else [_NO_TIME])
+    return over_seeds(result, "Search: queries and items", [*SEARCHES, *OMNIS], measures)
 
 
 def _counts(result: ProductsResult) -> list[str]:
@@ -131,23 +115,9 @@ def _counts(result: ProductsResult) -> list[str]:
 
 def to_dict(result: ProductsResult) -> dict[str, Any]:
     """Plain JSON values: every claim, the control, and every figure of every seed."""
-    controls = []
-    for control in CONTROLS:
-        found = result.control(control)
-        parts = {part: asdict(getattr(found, part)) for part in ("on", "off", "fallen")}
-        controls.append({"name": control.name, "world": control.world, "ending": found.ending, **parts})
-    runs = [(run, result.figures(run.world, run.variant, run.seed)) for run in result.runs.values()]
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "seeds": list(result.seeds),
-        "config": result.config.model_dump(mode="json"),
-        "protocol": protocol(result),
-        "claims": [{"name": one.name, "label": one.label, "weight": one.weight, **asdict(result.claim(one))} for one in CLAIMS],
-        "controls": controls,
-        "runs": [{"world": run.world, "variant": run.variant, "seed": run.seed, "figures": found} for run, found in runs if found],
-        "this_call": asdict(result.finished),
-    }
+    claims = [told_claim(one, result.claim(one)) for one in CLAIMS]
+    controls = [{"name": one.name, "world": one.world, **told_control(result.control(one))} for one in CONTROLS]
+    return frame(SCHEMA, result, protocol(result), claims=claims, controls=controls)
 
 
 def report(result: ProductsResult) -> Pages:

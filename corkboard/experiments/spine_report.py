@@ -10,9 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from corkboard import __version__
 from corkboard.experiments import spine_claims as claims
-from corkboard.experiments.grids import Grid, Pages, figure, interval, percent, seed_by_seed, troubles, verdict
+from corkboard.experiments.grids import (
+    Grid,
+    Pages,
+    figure,
+    frame,
+    interval,
+    percent,
+    seed_by_seed,
+    told_claim,
+    told_control,
+    troubles,
+    verdict,
+)
 from corkboard.experiments.measured import MAIN
 from corkboard.experiments.spine import BASELINES, SpineResult
 from corkboard.experiments.spine_cadence import BY_USER
@@ -139,39 +150,16 @@ def _truth(found: Judged | None, claim: SpineClaim) -> list[str]:
 
 def to_dict(result: SpineResult) -> dict[str, Any]:
     """Plain JSON values: every claim and control, and every figure of every seed."""
-    judged = [
-        {
-            "name": claim.name,
-            "label": claim.label,
-            "weight": claim.weight,
-            "share": claim.lift,
-            **asdict(result.claim(claim)),
-            "by_truth": asdict(result.claim(claim, by_truth=True)) if claim.by_truth else None,
-        }
-        for claim in CLAIMS
-    ]
+    claims = []
+    for claim in CLAIMS:
+        truth = asdict(result.claim(claim, by_truth=True)) if claim.by_truth else None
+        claims.append(told_claim(claim, result.claim(claim), by_truth=truth))
     controls = []
     for control in CONTROLS:
         for truth in (False, True) if control.claim.by_truth else (False,):
-            found = result.control(control, truth)
-            parts = {name: asdict(getattr(found, name)) for name in ("on", "off", "fallen")}
-            controls.append({"name": control.name, "off_mechanisms": control.off, "by_truth": truth, "ending": found.ending, **parts})
-    runs = [
-        {"world": world, "variant": variant, "seed": seed, "figures": figures}
-        for (world, variant, seed) in result.runs
-        if (figures := result.figures(world, variant, seed))
-    ]
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "seeds": list(result.seeds),
-        "config": result.config.model_dump(mode="json"),
-        "protocol": protocol(result),
-        "claims": judged,
-        "controls": controls,
-        "runs": runs,
-        "this_call": asdict(result.finished),
-    }
+            told = {"name": control.name, "off_mechanisms": control.off, "by_truth": truth}
+            controls.append({**told, **told_control(result.control(control, truth))})
+    return frame(SCHEMA, result, protocol(result), claims=claims, controls=controls)
 
 
 def report(result: SpineResult) -> Pages:

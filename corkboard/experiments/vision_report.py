@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from corkboard import __version__
 from corkboard.experiments import graph_claims as worlds
 from corkboard.experiments import vision_claims as name
 from corkboard.experiments.graph import PICTURED
-from corkboard.experiments.grids import MISSING, Grid, Pages, figure, interval, seed_by_seed, troubles, verdict
+from corkboard.experiments.grids import (
+    MISSING,
+    NO_TIME,
+    Grid,
+    Pages,
+    claims_grid,
+    controls_grid,
+    figure,
+    frame,
+    over_seeds,
+    seed_by_seed,
+    told_claim,
+    troubles,
+    worded,
+)
 from corkboard.experiments.measured import MAIN
-from corkboard.experiments.spine_claims import Judged
 from corkboard.experiments.vision import ABLATIONS, CAPTIONS, EMBEDDING, OPTIONAL, VisionResult
 from corkboard.experiments.vision_claims import CAMERA, CLAIMS, CONTROLS, WORDS, WORLD_CLAIMS
 from corkboard.experiments.visual_retrieval import BROWSE, LENS, facts
 from corkboard.world.rendering import PICTURES_VERSION
 
 SCHEMA = "corkboard.vision/1"
-_NO_TIME = "Not measured, for lack of time."
 _STEPS = ("phrases", "best phrases", "coherent", "classes", "refined")
 
 
 def grids(result: VisionResult) -> list[Grid]:
     """Every table of the report, claims first."""
     return [
-        _claims(result),
-        _controls(result),
+        claims_grid([(claim, result.claim(claim)) for claim in (*CLAIMS, *WORLD_CLAIMS)], WORDS),
+        controls_grid(result, CONTROLS),
         _worlds(result),
         _embedding(result),
         _codes(result),
@@ -63,29 +72,6 @@ def protocol(result: VisionResult) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------- tables
 
 
-def worded(found: Judged) -> str:
-    """The verdict in the words of this report."""
-    told = verdict(found)
-    return WORDS.get(told, told)
-
-
-def _claims(result: VisionResult) -> Grid:
-    rows = []
-    for claim in (*CLAIMS, *WORLD_CLAIMS):
-        found = result.claim(claim)
-        rows.append([claim.name, claim.label, interval(found, claim), worded(found)])
-    return Grid("Claims", ("claim", "", "difference", "verdict"), rows, ["A difference above 0 is what the claim says."])
-
-
-def _controls(result: VisionResult) -> Grid:
-    rows = []
-    for control in CONTROLS:
-        found = result.control(control)
-        rows.append([control.name, *(interval(one, control.claim) for one in (found.on, found.off, found.fallen)), found.ending])
-    notes = ["The same difference in worlds as they are, in worlds without its cause, and what fell away, paired over seeds."]
-    return Grid("Controls", ("control", "with its cause", "without", "fell away", "ending"), rows, notes)
-
-
 def _worlds(result: VisionResult) -> Grid:
     rows = []
     columns = (worlds.R10, worlds.R100, f"{worlds.R10} cold", f"{worlds.R100} cold", worlds.BOARDS100)
@@ -94,21 +80,12 @@ def _worlds(result: VisionResult) -> Grid:
             cells = [figure(result.over_seeds(world, variant, measure)) for measure in columns]
             if any(cell != MISSING for cell in cells):
                 rows.append([f"{variant}, {world}", *cells])
-    return Grid("In worlds whose items carry pictures: which item comes next", ("", *columns), rows, [] if rows else [_NO_TIME])
-
-
-def _table(result: VisionResult, title: str, variants: Sequence[str], measures: Sequence[str]) -> Grid:
-    rows = []
-    for variant in variants:
-        cells = [figure(result.over_seeds(MAIN, variant, measure)) for measure in measures]
-        if any(cell != MISSING for cell in cells):
-            rows.append([variant, *cells])
-    return Grid(title, ("", *measures), rows, [] if rows else [_NO_TIME])
+    return Grid("In worlds whose items carry pictures: which item comes next", ("", *columns), rows, [] if rows else [NO_TIME])
 
 
 def _embedding(result: VisionResult) -> Grid:
     measures = (CAMERA, "camera R@10", name.CATEGORY, "web P@1", BROWSE, LENS)
-    return _table(result, "One embedding", (*EMBEDDING, *ABLATIONS), measures)
+    return over_seeds(result, "One embedding", (*EMBEDDING, *ABLATIONS), measures)
 
 
 def _codes(result: VisionResult) -> Grid:
@@ -125,7 +102,7 @@ def _codes(result: VisionResult) -> Grid:
 
 def _captions(result: VisionResult) -> Grid:
     measures = [name.at(measure, share) for share in result.config.shares for measure in (CAMERA, BROWSE, LENS)]
-    return _table(result, "Pre-training on captions, by share of the labels", (*CAPTIONS, name.TRANSFORMER), measures)
+    return over_seeds(result, "Pre-training on captions, by share of the labels", (*CAPTIONS, name.TRANSFORMER), measures)
 
 
 def _labels(result: VisionResult) -> Grid:
@@ -144,8 +121,8 @@ def _rest(result: VisionResult) -> list[Grid]:
     tails = [f"{measure} {part}" for measure in (CAMERA, name.CATEGORY, BROWSE) for part in (name.TAIL, name.HEAD)]
     accuracies = [name.accuracy(one) for one in name.ATTRIBUTES]
     return [
-        _table(result, "Long tails", (name.TAIL_BALANCED, name.TAIL_PLAIN, name.NATURAL, name.ROOT, name.EVEN), tails),
-        _table(result, "Attributes from the fewest labels", OPTIONAL, accuracies),
+        over_seeds(result, "Long tails", (name.TAIL_BALANCED, name.TAIL_PLAIN, name.NATURAL, name.ROOT, name.EVEN), tails),
+        over_seeds(result, "Attributes from the fewest labels", OPTIONAL, accuracies),
         seed_by_seed(result, [*CLAIMS, *WORLD_CLAIMS]),
     ]
 
@@ -157,22 +134,10 @@ def to_dict(result: VisionResult) -> dict[str, Any]:
     """Plain JSON values: every claim and every figure of every seed."""
     claims = []
     for one in (*CLAIMS, *WORLD_CLAIMS):
-        found = asdict(result.claim(one))
-        claims.append(
-            {"name": one.name, "label": one.label, "weight": one.weight, **found, "verdict": WORDS.get(found["verdict"], found["verdict"])}
-        )
-    runs = [(run, result.figures(run.world, run.variant, run.seed)) for run in result.runs.values()]
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "seeds": list(result.seeds),
-        "config": result.config.model_dump(mode="json"),
-        "protocol": protocol(result),
-        "claims": claims,
-        "controls": [{"name": control.name, "ending": result.control(control).ending} for control in CONTROLS],
-        "runs": [{"world": run.world, "variant": run.variant, "seed": run.seed, "figures": found} for run, found in runs if found],
-        "this_call": asdict(result.finished),
-    }
+        found = result.claim(one)
+        claims.append(told_claim(one, found, verdict=worded(found, WORDS)))
+    controls = [{"name": control.name, "ending": result.control(control).ending} for control in CONTROLS]
+    return frame(SCHEMA, result, protocol(result), claims=claims, controls=controls)
 
 
 def report(result: VisionResult) -> Pages:

@@ -8,13 +8,14 @@ import pytest
 
 from corkboard.experiments import graph_claims as worlds
 from corkboard.experiments import vision_claims as name
+from corkboard.experiments.grids import worded
 from corkboard.experiments.measured import MAIN
 from corkboard.experiments.spine_claims import judge
 from corkboard.experiments.vision import BLOCKS, EMBEDDING, run_vision, vision_jobs
-from corkboard.experiments.vision_claims import CAMERA, CLAIMS, CONTROLS, WORLD_CLAIMS, above_all, at, between, fewer, larger_gain
+from corkboard.experiments.vision_claims import CAMERA, CLAIMS, CONTROLS, WORDS, WORLD_CLAIMS, above_all, at, between, fewer, larger_gain
 from corkboard.experiments.vision_config import VisionExperimentConfig
 from corkboard.experiments.vision_models import VARIANTS, Stage, labelled, tail_of
-from corkboard.experiments.vision_report import to_dict, worded, write_reports
+from corkboard.experiments.vision_report import to_dict, write_reports
 from corkboard.experiments.visual_retrieval import ProductPictures
 from corkboard.world.picture_set import PictureSet
 from corkboard.world.rendering import Products
@@ -60,9 +61,9 @@ def test_jobs_come_in_the_order_of_their_weight():
 
 
 def test_verdicts_in_the_words_of_this_report():
-    assert worded(judge(dict(enumerate([0.1, 0.11, 0.12, 0.1, 0.11])))) == "holds"
-    assert worded(judge(dict(enumerate([-0.1, -0.11, -0.12, -0.1, -0.11])))) == "reversed"
-    assert worded(judge({0: 0.1, 1: None})) == "not measured (1 seeds)"
+    assert worded(judge(dict(enumerate([0.1, 0.11, 0.12, 0.1, 0.11]))), WORDS) == "holds"
+    assert worded(judge(dict(enumerate([-0.1, -0.11, -0.12, -0.1, -0.11]))), WORDS) == "reversed"
+    assert worded(judge({0: 0.1, 1: None}), WORDS) == "not measured (1 seeds)"
 
 
 def test_labelled_products_are_nested_and_tails_are_long():
