@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,17 @@ from corkboard.vision.config import DetectorSource, OwnDetectorConfig, TrunkSour
 
 if TYPE_CHECKING:
     from corkboard.lake.lake import Lake
+    from corkboard.learning.training import Progress
     from corkboard.shopping.look_index import LookIndex
     from corkboard.shopping.matcher import JudgedPairs
     from corkboard.shopping.objects import FoundObjects
     from corkboard.vision.detector import Detector
 
 DETECTOR, OBJECTS, LOOK_INDEX, LOOK_MATCHER = "detector", "objects", "look_index", "look_matcher"
-DETECTOR_CODE = ("corkboard.shopping.own_detector", "corkboard.vision", "corkboard.learning", "corkboard.metrics.detection")
+DETECTOR_CODE = (
+    *("corkboard.shopping.own_detector", "corkboard.shopping.objects", "corkboard.lake.pictures.reading"),
+    *("corkboard.vision", "corkboard.learning", "corkboard.metrics.detection"),
+)
 """Modules that a detector of the lake's own depends on."""
 
 
@@ -81,26 +86,23 @@ def learn_detector(given: StepInput) -> Made:
     from corkboard.vision.detector import detector_facts, detector_tensors
 
     config: DetectorStepConfig = given.config
-    told = given.lake.objects()
+    items, told = given.lake.items(), given.lake.objects()
     if config.source.weights or not config.own.enabled or told.is_empty():
         return Made(config={"kind": "none"}, metrics={"pictures": 0})
     pictures = Pictures(given.lake.folder)
-    boxes = annotated(given.lake.items(), told, pictures)
+    boxes = annotated(items, told, pictures)
     learned_from = content_hash(boxes.digest, config.model_dump(mode="json"), [source_hash(name) for name in DETECTOR_CODE], given.seed)
     same = next((found for found in given.earlier() if found.config.get("learned_from") == learned_from), None)
     with suppress(CorkboardError, OSError):  # damaged: it would only have saved work
         if same is not None:
             same.check()
             return Made(same.tensors, config=same.config, metrics=same.metrics)
-    learned = learn(
-        boxes,
-        pictures,
-        lambda: trunk_of(config.trunk),
-        config.own,
-        given.seed,
-        file_detector(config.source),
-        lambda at: given.progress("learning to detect from boxes of the lake", at.step, at.steps),
-    )
+    told_by, trunk = file_detector(config.source), partial(trunk_of, config.trunk)
+    progress = partial(_told, given, "learning to detect from boxes of the lake")
+    try:
+        learned = learn(boxes, pictures, trunk, config.own, given.seed, told_by, items, progress)
+    except CorkboardError as error:  # boxes that nothing can be learned from must not cost the build its other looks
+        return Made(config={"kind": "none", "learned_from": learned_from}, said=f"nothing was learned from boxes: {error}")
     if learned.detector is None:
         return Made(config={"kind": "none", "learned_from": learned_from}, metrics=learned.told, said=learned.sentence)
     facts = {"kind": DETECTOR, "learned_from": learned_from, **detector_facts(learned.detector)}
@@ -124,6 +126,8 @@ def find_objects(given: StepInput) -> Made:
     counts = {str(source): int(count) for source, count in found.table["source"].value_counts().iter_rows()}
     metrics = {"objects": len(found), "pictures": found.table["item_id"].n_unique(), "sources": counts}
     made = {**found.config, "detector": detector.version}
+    if own_detector(given.artifacts) is not None:
+        made["sure_from"] = detector.config.threshold
     return Made(found.tensors(), found.tables(), made, metrics, requires=[found.space, found.code_space])
 
 
@@ -157,6 +161,10 @@ def fit_matcher(given: StepInput) -> Made:
     scenes = None if found is None else found.take(np.flatnonzero(~found.table["sold"].to_numpy()))
     matcher = fit(index, pairs, appeal, config, scenes)
     return Made(matcher.tensors(), matcher.tables(), matcher.config, {"pairs": len(pairs), "judged": matcher.judged})
+
+
+def _told(given: StepInput, what: str, at: Progress) -> None:
+    given.progress(what, at.step, at.steps)
 
 
 # ------------------------------------------------------------------------------------------------------- what others read of it

@@ -26,7 +26,7 @@ import polars as pl
 
 from corkboard.artifacts import Artifact, EmbeddingTable, content_hash
 from corkboard.config import Section
-from corkboard.pipeline.look_steps import LOOK_MATCHER, found_objects, look_index
+from corkboard.pipeline.look_steps import LOOK_MATCHER, OBJECTS, found_objects, look_index
 from corkboard.pipeline.steps import Made, StepInput
 from corkboard.pipeline.visual_steps import visual_encoder
 from corkboard.shopping.complete_config import MiningConfig, SceneModelConfig
@@ -108,6 +108,9 @@ def make_outfits(given: StepInput) -> Made:
     objects, encoder = found_objects(given.artifacts), visual_encoder(given.artifacts)
     if objects is None or encoder is None or not len(objects) or not built_in_file().is_file():
         return _nothing(outfits=0)
+    sure_from = given.artifacts[OBJECTS].config.get("sure_from")
+    if sure_from is not None:  # scores of a detector that has learned here mean something else
+        config = config.model_copy(update={"least_score": sure_from})
     pictures, table = Pictures(given.lake.folder), objects.table
     several = table.filter(~pl.col("sold")).group_by("image_hash", maintain_order=True).agg("box", "category", count=pl.len())
     several = several.filter(pl.col("count") >= min(config.least_in_scene, config.least_categories))

@@ -28,8 +28,8 @@ class GateConfig(Section):
     quantile: float = Field(default=0.4, ge=0, le=1)
     """Without judgements: a product passes where it is more alike than the nearest other product is for this share of the category."""
     shown: float = Field(default=0.4, ge=0, le=1)
-    """Without judgements: at least this share of the things in the lake's own scenes has something to show, however little crops of scenes
-    look like pictures of products; 0: the catalogue alone decides."""
+    """Without judgements: the bound falls until this share of the things in the lake's own scenes has something to show, where crops of
+    scenes look little like pictures of products, but not to what products of other categories reach; 0: the catalogue alone decides."""
     min_scene_objects: int = Field(default=30, ge=1)
     """With fewer things in scenes the catalogue alone decides."""
     shrinkage: float = Field(default=5.0, ge=0)

@@ -9,8 +9,10 @@ similar reaches ``precision``, the category's own counts added to ``shrinkage`` 
 **Without** nobody has said what is similar; but products of a catalogue are different things, so what another product reaches says
 nothing. Each product's nearest *other* product gives a distribution by category: the chance is the (logistic) share of it that lies below a
 cosine, ``least`` its quantile. Mean, deviation and quantile are shrunk alike. That takes crops of scenes to be as near to their product as
-pictures of the catalogue are to each other. Where light and pose make them less alike, no crop would pass; so bound and chance are moved
-down, category by category, until ``shown`` of the things in the lake's own scenes have something to show.
+pictures of the catalogue are to each other. Where light and pose make them less alike, no crop would pass; so the bound is moved down,
+category by category, until ``shown`` of the things in the lake's own scenes have something to show. It stays above what nine of ten of
+them reach among as many products of other categories, which they surely are not; and the chance stays as it is, for nobody has said that
+what passes then is similar.
 
 Cosines mean different things in different categories (a rug is like any rug), which is why one bound for all is either too strict or lets
 through anything.
@@ -34,6 +36,9 @@ NEVER = 1.0
 """The bound where no similarity is good enough: the very same picture alone passes."""
 _MOST_PRODUCTS = 2_000
 """Products of a category whose nearest other is looked for; of more these, evenly spread."""
+_STRANGE = 0.9
+"""Of objects of scenes, so many stay below the bound where they are held against products of other categories."""
+_AT_ONCE = 256
 _LEAST_DEVIATION = 0.02
 _UNKNOWN = (0.5, 0.25, 0.5)
 """Mean, deviation and quantile where no category has two products."""
@@ -109,32 +114,43 @@ def unlabelled_gate(index: LookIndex, duplicate: float, config: GateConfig, scen
     mean, deviation, least = np.stack(figures).T
     moved = _domain_gap(index, least, scenes, config)
     slope = np.pi / np.sqrt(3) / np.maximum(deviation, _LEAST_DEVIATION)
-    return SimilarityGate(index.names, slope, -slope * (mean - moved), least - moved, np.zeros(len(mean), np.int64))
+    return SimilarityGate(index.names, slope, -slope * mean, least - moved, np.zeros(len(mean), np.int64))
 
 
 def _domain_gap(index: LookIndex, least: np.ndarray, scenes: FoundObjects | None, config: GateConfig) -> np.ndarray:
     """float64 ``(categories + 1,)``, 0 and more: how far ``least`` must fall for ``config.shown`` of the objects of scenes to pass."""
     gaps, counts = np.zeros(len(least)), np.zeros(len(least))
     for number, name in enumerate(index.names) if scenes is not None else ():
-        rows = np.flatnonzero((scenes.table["category"] == name).fill_null(False).to_numpy())
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_PRODUCTS)).astype(np.int64)] if len(rows) else rows
-        products = index.products.vectors[index.category == number]
-        if len(rows) and len(products):
-            nearest = np.concatenate(
-                [(scenes.vectors[part] @ products.T).max(axis=1) for part in np.array_split(rows, -(-len(rows) // 256))]
-            )
-            gaps[number], counts[number] = least[number] - np.quantile(nearest, 1 - config.shown), len(rows)
+        rows = _evenly(np.flatnonzero((scenes.table["category"] == name).fill_null(False).to_numpy()), _MOST_PRODUCTS)
+        mine, others = np.flatnonzero(index.category == number), np.flatnonzero(index.category != number)
+        if len(rows) and len(mine):
+            wanted = np.quantile(_nearest(scenes, rows, index, mine), 1 - config.shown)
+            strange = _nearest(scenes, rows, index, _evenly(others, len(mine)))
+            floor = np.quantile(strange, _STRANGE) if len(others) else -1.0
+            gaps[number], counts[number] = max(least[number] - max(wanted, floor), 0.0), len(rows)
     if counts.sum() < config.min_scene_objects or not config.shown:
         return np.zeros(len(least))
     overall = float(gaps @ counts / counts.sum())
     shrunk = (counts * gaps + config.shrinkage * overall) / np.maximum(counts + config.shrinkage, 1e-9)
-    return np.maximum(np.where(counts > 0, shrunk, overall), 0.0)
+    return np.where(counts > 0, shrunk, overall)
+
+
+def _nearest(scenes: FoundObjects, rows: np.ndarray, index: LookIndex, places: np.ndarray) -> np.ndarray:
+    """float32 ``(rows,)``: the cosine of each object to the nearest of some products; -1 where there are none."""
+    products = index.products.vectors[places].T
+    parts = np.array_split(rows, -(-len(rows) // _AT_ONCE))
+    return np.concatenate([(scenes.vectors[part] @ products).max(axis=1, initial=-1.0) for part in parts])
+
+
+def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """``rows``, or so many of them evenly spread."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64))] if len(rows) else rows
 
 
 def nearest_other(index: LookIndex, category: int, duplicate: float) -> np.ndarray:
     """float64: the cosine of products of a category (-1: of none) to the nearest other that is no duplicate; those that have one."""
     places = np.flatnonzero(index.category == category)
-    asked = places[np.unique(np.linspace(0, len(places) - 1, min(len(places), _MOST_PRODUCTS)).astype(np.int64))] if len(places) else places
+    asked = _evenly(places, _MOST_PRODUCTS)
     vectors, found = index.products.vectors[places], []
     for place in asked:
         cosines = vectors @ index.products.vectors[place]

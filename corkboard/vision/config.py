@@ -255,10 +255,18 @@ class OwnDetectorConfig(Section):
     """Off: boxes count where they are, and nothing is learned from them."""
     min_pictures: int = Field(default=150, ge=10)
     """With fewer pictures with boxes there is none."""
-    min_boxes: int = Field(default=20, ge=1)
-    """A category with fewer boxes to learn from is not learned."""
+    pictures_of_category: int = Field(default=20, ge=1)
+    """A category that fewer of the pictures to learn from have is not learned."""
     held_out: float = Field(default=0.2, gt=0, lt=1)
     """Share of the pictures that it is measured on, and that nothing is learned from."""
+    held_out_of_category: int = Field(default=3, ge=1)
+    """A category that fewer of those have is not learned, for nobody could tell how well."""
+    least_ap50: float = Field(default=0.1, ge=0, le=1)
+    """With less it does not serve, even where nothing else is better."""
+    most_pictures: int = Field(default=20_000, ge=10)
+    """Of more pictures so many count: 1,500 steps draw no more of them."""
+    most_held_out: int = Field(default=1_000, ge=1)
+    """Pictures that it is measured on, at most."""
     detector: DetectorConfig = DetectorConfig(
         batch=16,
         training=TrainingConfig(steps=1500, learning_rate=3e-3, warmup_steps=50, weight_decay=1e-4, clip_norm=10.0),

@@ -14,7 +14,7 @@ BOXES = {"hat": (200, 20, 20), "shoe": (20, 20, 200), "bag": (20, 160, 20)}
 """A colour a category."""
 OWN = OwnDetectorConfig(
     min_pictures=20,
-    min_boxes=5,
+    pictures_of_category=5,
     detector=DetectorConfig(
         side=48,
         trunk=TrunkConfig(side=48, width=0.5),

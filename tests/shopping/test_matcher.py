@@ -133,7 +133,7 @@ def test_products_of_no_category_have_a_gate_of_their_own():
 
 
 def test_where_crops_are_never_as_near_as_products_the_bound_falls_until_some_pass():
-    index = index_of([0, 20, 60, 80, 0, 20], ["hat"] * 4 + ["shoe"] * 2)
+    index = index_of([0, 20, 60, 80, 150, 170], ["hat"] * 4 + ["shoe"] * 2)
     config = GateConfig(shrinkage=0.0, min_scene_objects=5, shown=0.4)
     alone = unlabelled_gate(index, 0.98, config)
     far = [-40.0, -50.0, -60.0, -70.0, -80.0]
@@ -143,9 +143,28 @@ def test_where_crops_are_never_as_near_as_products_the_bound_falls_until_some_pa
     assert moved.passes(nearest, np.zeros(5, int)).tolist() == [True, True, False, False, False]
     gap = alone.least[0] - moved.least[0]
     np.testing.assert_allclose(moved.least[1], alone.least[1] - gap)  # no crop says anything of shoes: they lean on hats
-    np.testing.assert_allclose(
-        moved.probability(nearest, np.zeros(5, int)), alone.probability(nearest + gap, np.zeros(5, int)), atol=1e-5
-    )  # the chance moves as the bound does
+    np.testing.assert_array_equal(moved.offset, alone.offset)  # nobody has said that what passes now is similar
+
+
+def test_the_bound_does_not_fall_to_what_products_of_other_categories_reach():
+    index = index_of([0, 20, 60, 80, -10, -30], ["hat"] * 4 + ["shoe"] * 2)
+    config = GateConfig(shrinkage=0.0, min_scene_objects=5, shown=0.4)
+    far = [-40.0, -50.0, -60.0, -70.0, -80.0]
+    moved = unlabelled_gate(index, 0.98, config, found(at_angles(*far), ["hat"] * 5, sold=[False] * 5))
+    strange = np.cos(np.deg2rad([10, 20, 30, 40, 50]))  # every one of these crops is nearer to a shoe than to a hat
+    alone = unlabelled_gate(index, 0.98, config).least[0]
+    np.testing.assert_allclose(moved.least[0], min(alone, np.quantile(strange, 0.9)), atol=0.01)
+
+
+def test_easy_categories_do_not_take_from_hard_ones():
+    index = index_of([0, 20, 60, 80, 150, 170], ["hat"] * 4 + ["shoe"] * 2)
+    config = GateConfig(shrinkage=5.0, min_scene_objects=5, shown=0.4)
+    far, near = [-40.0, -50.0, -60.0, -70.0, -80.0], [150.0] * 50
+    alone = unlabelled_gate(index, 0.98, config).least
+    both = found(at_angles(*far, *near), ["hat"] * 5 + ["shoe"] * 50, sold=[False] * 55)
+    moved = unlabelled_gate(index, 0.98, config, both).least
+    assert moved[1] > alone[1] - 0.05
+    assert alone[0] - moved[0] > 0.1
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class ImportConfig(Section):
     surface: str = "home"
     """The surface of impressions and actions that do not name one."""
 
-    currency: str = "USD"
+    currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
     """The currency of prices in a format that does not name one (ISO 4217)."""
 
     synthetic_end_ms: int = 1_577_836_800_000

@@ -203,7 +203,7 @@ def _items(raw: pl.DataFrame, rows: pl.DataFrame, impressions: pl.DataFrame | No
         _first_of(raw, _CATEGORIES).str.split("|").list.first().alias("category"),
         _first_of(raw, ("BRAND",)).alias("brand_id"),
         _first_of(raw, ("CREATOR_ID",)).alias("creator_id"),
-        minor_units(_first_of(raw, ("PRICE",)), pl.lit(config.currency)).alias("price_minor"),
+        minor_units(_first_of(raw, ("PRICE",)).cast(pl.Float64, strict=False), pl.lit(config.currency)).alias("price_minor"),
         *[pl.col(name).str.split("|").alias(name) for name in other],
     ).unique("item_id", keep="first", maintain_order=True)
     if "PRICE" in raw.columns:

@@ -22,7 +22,7 @@ from corkboard.lake.importers.base import Imported
 from corkboard.lake.importers.config import ImportConfig
 from corkboard.lake.importers.files import decode, read_bytes
 from corkboard.lake.importers.frames import long_attributes, with_attributes
-from corkboard.lake.importers.prices import minor_units
+from corkboard.lake.importers.prices import prices_of
 from corkboard.lake.importers.words import OURS_BY_NAME, folded
 from corkboard.lake.pictures.config import PictureLimits
 from corkboard.lake.pictures.sources import FolderSource, PictureSource, TarSource
@@ -37,8 +37,7 @@ _TITLES = {"annotation", "caption", "alt"}
 _CATEGORIES = {"label", "subcategory", "mastercategory", "group", "subgroup", "subgroups", "type", "producttype"}
 _TAGS = re.compile("tags?$|^keywords?$|^labels$")
 _ATTRIBUTE_NAMES = {"basecolour": "colour", "basecolor": "colour", "color": "colour"}
-_PLAIN = ("description", "link", "brand_id", "creator_id", "merchant_id", "price_minor")
-_PRICES = {"saleprice": "price", "price": "price", "listprice": "price", "currency": "currency", "currencycode": "currency"}
+_PLAIN = ("description", "link", "brand_id", "creator_id", "merchant_id")
 _NOTHING = ("", "nan", "none", "null", "n/a", "na", "unknown", "not sure")
 
 
@@ -227,7 +226,13 @@ def _items(album: _Album, config: ImportConfig, notes: list[str]) -> pl.DataFram
     ids = pl.coalesce(pl.col(roles["item_id"]) if "item_id" in roles else pl.lit(None, pl.String), stem, pl.col(album.column))
     frame = frame.with_columns(item_id=ids) if "item_id" not in columns else frame.with_columns(ids.alias("item_id"))
     facts = {ours: _known(theirs) if ours == "category" else pl.col(theirs) for ours, theirs in roles.items() if ours != "item_id"}
-    facts |= _sold(facts, config, frame, notes)
+    if "kind" in facts:
+        facts["kind"] = facts["kind"].str.to_lowercase()
+    prices = prices_of(frame.select(columns), config.currency)
+    if prices is not None:
+        frame = frame.with_columns(prices.rows.select(pl.all().name.prefix("_")))
+        facts |= {name: pl.col(f"_{name}") for name in prices.rows.columns}
+        notes += prices.notes
     named = [f"{ours} = {theirs}" for ours, theirs in roles.items()]
     notes.append("Read as " + ", ".join(named) + "." if named else "Items are called as their pictures are; nothing else of them is known.")
     rows = frame.group_by("item_id", maintain_order=True).agg(
@@ -235,30 +240,13 @@ def _items(album: _Album, config: ImportConfig, notes: list[str]) -> pl.DataFram
         images=pl.col("_picture").drop_nulls().unique(maintain_order=True),
     )
     rows = rows.rename({f"_{ours}": ours for ours in facts}).with_columns(time_ms=pl.lit(0, pl.Int64))
-    used = {*roles.values(), album.column} | {name for name in columns if _names_pictures(frame, name)}
+    used = {*roles.values(), album.column, *([] if prices is None else prices.columns)} | {
+        name for name in columns if _names_pictures(frame, name)
+    }
     attributes, dropped = _attributes(frame, [name for name in columns if name not in used], config)
     if dropped:
         notes.append(f"Columns that differ in nearly every row are no attributes and were left out: {', '.join(dropped)}.")
     return with_attributes(rows, attributes)
-
-
-def _sold(facts: dict[str, pl.Expr], config: ImportConfig, frame: pl.DataFrame, notes: list[str]) -> dict[str, pl.Expr]:
-    """What makes an item a product: its price in minor units, and the currency of that."""
-    if not {"price", "price_minor"} & set(facts):
-        facts.pop("currency", None)
-        return {}
-    told = facts.pop("currency", pl.lit(None, pl.String)).str.to_uppercase()
-    currency = pl.coalesce(told, pl.lit(config.currency))
-    whole, written = facts.pop("price", None), facts.get("price_minor")
-    price = minor_units(whole, currency) if whole is not None else written.cast(pl.Int64, strict=False)
-    given = whole if whole is not None else written
-    lost, silent = given.is_not_null() & price.is_null(), price.is_not_null() & told.is_null()
-    unread, unnamed = frame.select(lost.sum().alias("lost"), silent.sum().alias("silent")).row(0)
-    if unread:
-        notes.append(f"{unread:,} prices are no numbers and were left out.")
-    if unnamed:
-        notes.append(f"{unnamed:,} prices name no currency: {config.currency} was assumed (imports.currency).")
-    return {"price_minor": price, "currency": pl.when(price.is_not_null()).then(currency)}
 
 
 def _roles(frame: pl.DataFrame, columns: list[str], picture_column: str) -> dict[str, str]:
@@ -276,9 +264,7 @@ def _roles(frame: pl.DataFrame, columns: list[str], picture_column: str) -> dict
             roles.setdefault("title", name)
         elif ours in _PLAIN and name != picture_column:
             roles.setdefault(ours, name)
-        elif word in _PRICES:
-            roles.setdefault(_PRICES[word], name)
-        elif word == "kind" and frame[name].drop_nulls().is_in(KINDS).all():
+        elif word == "kind" and (told := frame[name].drop_nulls()).len() and told.str.to_lowercase().is_in(KINDS).all():
             roles.setdefault("kind", name)
     categories = [name for name in categories if _is_kind(frame[name])]
     if categories:

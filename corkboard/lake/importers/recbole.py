@@ -154,7 +154,7 @@ def _items(
     if items.schema.get("price") == pl.Float64:
         notes.append(f"Prices name no currency: {config.currency} was assumed.")
         columns.append(minor_units(pl.col("price"), pl.lit(config.currency)).alias("price_minor"))
-        columns.append(pl.when(pl.col("price").is_not_null()).then(pl.lit(config.currency)).alias("currency"))
+        columns.append(pl.when(pl.col("price") >= 0).then(pl.lit(config.currency)).alias("currency"))
     rows = born.join(items.select("item_id", *columns), on="item_id", how="left", maintain_order="left")
     return with_attributes(rows, long_attributes(items, labels))
 

@@ -248,8 +248,8 @@ def test_real_pictures_import_with_one_command(
 
 def test_what_has_a_price_is_a_product(tmp_path: Path) -> None:
     in_folder(tmp_path)
-    rows = ["id,title,price,currency,kind,file", "11,A shirt,19.99,eur,product,11.png", "12,Another,500,JPY,product,12.png"]
-    rows += ["13,Jeans,a lot,EUR,pin,13.png", "14,A watch,5,,product,14.png"]
+    rows = ["id,title,price,currency,kind,file", "11,A shirt,19.99,eur,Product,11.png", "12,Another,500,JPY,product,12.png"]
+    rows += ["13,Jeans,a lot,€,pin,13.png", "14,A watch,5,n/a,product,14.png"]
     (tmp_path / "styles.csv").write_text("\n".join(rows))
     imported = load_outside(tmp_path)
     told = {row["item_id"]: row for row in imported.frames["items"].to_dicts()}
@@ -260,12 +260,13 @@ def test_what_has_a_price_is_a_product(tmp_path: Path) -> None:
         (500, "USD"),
     ]
     assert [told[name]["kind"] for name in ("11", "13")] == ["product", "pin"]
-    assert any(note.startswith("1 prices are no numbers") for note in imported.notes)
+    assert any(note.startswith("1 rows have no price") for note in imported.notes)
     assert any(note.startswith("1 prices name no currency: USD was assumed") for note in imported.notes)
-    report = ingest_outside(tmp_path / "lake", tmp_path)
-    assert report.refused == 0
+    assert ingest_outside(tmp_path / "lake", tmp_path).refused == 0
     (tmp_path / "styles.csv").write_text("file,price_minor,currency\n11.png,1999,EUR\n12.png,,EUR")
     items = load_outside(tmp_path).frames["items"]
     assert items.select("price_minor", "currency").rows() == [(1999, "EUR"), (None, None)]
-    (tmp_path / "styles.csv").write_text("file,currency,kind\n11.png,EUR,shirt\n12.png,EUR,shirt")
-    assert not {"currency", "kind", "price_minor"} & set(load_outside(tmp_path).frames["items"].columns)
+    (tmp_path / "styles.csv").write_text("file,price,currency,kind\n11.png,$$,EUR,shirt\n12.png,$$,EUR,shirt\n13.png,$,EUR,shirt")
+    items = load_outside(tmp_path).frames["items"]
+    assert "price_minor" not in items.columns
+    assert {one["name"] for one in items["attributes"][0]} >= {"currency", "kind"}  # as any other column
