@@ -16,6 +16,7 @@ OWN = OwnDetectorConfig(
     min_pictures=20,
     pictures_of_category=5,
     detector=DetectorConfig(
+        head="centre",
         side=48,
         trunk=TrunkConfig(side=48, width=0.5),
         batch=8,
