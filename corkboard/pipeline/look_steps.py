@@ -102,7 +102,10 @@ def learn_detector(given: StepInput) -> Made:
     try:
         learned = learn(boxes, pictures, trunk, config.own, given.seed, told_by, items, progress)
     except CorkboardError as error:  # boxes that nothing can be learned from must not cost the build its other looks
-        return Made(config={"kind": "none", "learned_from": learned_from}, said=f"nothing was learned from boxes: {error}")
+        # no ``learned_from``: the next time the step runs it tries again, and says so again
+        return Made(
+            config={"kind": "none"}, metrics={"pictures": len(boxes), "why": str(error)}, said=f"nothing was learned from boxes: {error}"
+        )
     if learned.detector is None:
         return Made(config={"kind": "none", "learned_from": learned_from}, metrics=learned.told, said=learned.sentence)
     facts = {"kind": DETECTOR, "learned_from": learned_from, **detector_facts(learned.detector)}

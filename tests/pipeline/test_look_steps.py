@@ -12,7 +12,7 @@ import pytest
 from corkboard.artifacts import Artifact, load_artifact, write_artifact
 from corkboard.embeddings.config import VisualConfig
 from corkboard.embeddings.visual import VisualEncoder
-from corkboard.errors import NotFound
+from corkboard.errors import InputError, NotFound
 from corkboard.lake.lake import Lake
 from corkboard.lake.pictures.store import PictureStore
 from corkboard.pipeline import look_steps
@@ -233,6 +233,20 @@ def test_too_few_boxes_are_told(boxed):
     assert made.config["kind"] == "none"
     assert made.metrics == {"pictures": 60, "why": "fewer than 500 pictures with boxes"}
     assert look_steps.own_detector({"detector": SimpleNamespace(config=made.config)}) is None
+
+
+def test_what_goes_wrong_is_said_costs_no_build_and_is_tried_again(boxed, own, tmp_path, monkeypatch):
+    def refuse(*given):
+        raise InputError("This trunk cannot", found="a trunk", expected="another")
+
+    monkeypatch.setattr("corkboard.shopping.own_detector.learn_detector", refuse)
+    made = look_steps.learn_detector(given(boxed, CONFIG, {}))
+    assert made.config == {"kind": "none"}
+    assert made.said.startswith("nothing was learned from boxes: This trunk cannot")
+    assert made.metrics["why"].startswith("This trunk cannot")
+    failed = write_artifact(tmp_path, "detector", "1", config=made.config, metrics=made.metrics)
+    monkeypatch.undo()
+    assert look_steps.learn_detector(given(boxed, CONFIG, {}, [failed])).metrics == own.metrics
 
 
 def test_a_detector_learns_before_the_last_day():
